@@ -1,0 +1,24 @@
+"""The nouns every room shares: numpy and nothing heavier."""
+
+from aftermath.core.clip import Clip
+from aftermath.core.geometry import Box, Grid, fit_long_side, valid_length
+from aftermath.core.plan import Action, AffectedObject, Belonging, Category, PathPoint, Plan
+from aftermath.core.quadmask import Level, Quadmask, check_levels, quantise
+
+__all__ = [
+    "Action",
+    "AffectedObject",
+    "Belonging",
+    "Box",
+    "Category",
+    "Clip",
+    "Grid",
+    "Level",
+    "PathPoint",
+    "Plan",
+    "Quadmask",
+    "check_levels",
+    "fit_long_side",
+    "quantise",
+    "valid_length",
+]

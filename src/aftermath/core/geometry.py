@@ -1,0 +1,129 @@
+"""Boxes, points, grids and valid lengths. Pixels, RGB order and half-open ranges everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Box", "Grid", "fit_long_side", "valid_length"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box in pixels, half-open: x0 <= x < x1, y0 <= y < y1."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        """Extent along x, pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        """Extent along y, pixels."""
+        return self.y1 - self.y0
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y) of the middle, pixels."""
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    def scaled(self, sx: float, sy: float) -> Box:
+        """The same box in an image whose axes are ``sx`` and ``sy`` times as long."""
+        return Box(self.x0 * sx, self.y0 * sy, self.x1 * sx, self.y1 * sy)
+
+    def grown(self, margin_px: float) -> Box:
+        """The box with ``margin_px`` more on every side."""
+        return Box(self.x0 - margin_px, self.y0 - margin_px, self.x1 + margin_px, self.y1 + margin_px)
+
+    def moved(self, dx: float, dy: float) -> Box:
+        """The box shifted by (dx, dy) pixels."""
+        return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
+
+    def contains(self, x: float, y: float) -> bool:
+        """Whether the pixel position (x, y) lies inside."""
+        return self.x0 <= x < self.x1 and self.y0 <= y < self.y1
+
+    def clipped(self, width: int, height: int) -> Box:
+        """The part of the box inside an image of ``width`` x ``height``."""
+        return Box(
+            min(max(self.x0, 0), width),
+            min(max(self.y0, 0), height),
+            min(max(self.x1, 0), width),
+            min(max(self.y1, 0), height),
+        )
+
+    def slices(self, width: int, height: int) -> tuple[slice, slice]:
+        """(rows, columns) of the whole pixels the clipped box touches."""
+        box = self.clipped(width, height)
+        return (
+            slice(int(np.floor(box.y0)), int(np.ceil(box.y1))),
+            slice(int(np.floor(box.x0)), int(np.ceil(box.x1))),
+        )
+
+    @staticmethod
+    def of_mask(mask: np.ndarray) -> Box | None:
+        """The tightest box round the true pixels of ``mask`` (H, W); None where there are none."""
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if rows.size == 0:
+            return None
+        return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The reference's reasoning grid: ``short_side_cells`` square cells on the short side of the picture."""
+
+    width: int
+    height: int
+    short_side_cells: int = 8
+
+    @property
+    def cell_px(self) -> float:
+        """Side of one square cell, pixels."""
+        return min(self.width, self.height) / self.short_side_cells
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, the last one possibly cut by the border."""
+        return max(1, int(np.ceil(self.height / self.cell_px - 1e-9)))
+
+    @property
+    def cols(self) -> int:
+        """Number of columns, the last one possibly cut by the border."""
+        return max(1, int(np.ceil(self.width / self.cell_px - 1e-9)))
+
+    def cell_of(self, x: float, y: float) -> tuple[int, int]:
+        """(row, col) of the cell that holds pixel (x, y), clamped to the grid."""
+        row = min(max(int(y / self.cell_px), 0), self.rows - 1)
+        return row, min(max(int(x / self.cell_px), 0), self.cols - 1)
+
+    def box_of(self, row: int, col: int) -> Box:
+        """The pixels of one cell."""
+        cell = self.cell_px
+        return Box(col * cell, row * cell, (col + 1) * cell, (row + 1) * cell).clipped(self.width, self.height)
+
+    def snap(self, mask: np.ndarray) -> np.ndarray:
+        """Grow a boolean mask (H, W) to every cell that it touches."""
+        rows = np.minimum((np.arange(self.height) / self.cell_px).astype(int), self.rows - 1)
+        cols = np.minimum((np.arange(self.width) / self.cell_px).astype(int), self.cols - 1)
+        cells = np.zeros((self.rows, self.cols), bool)
+        ys, xs = np.nonzero(mask)
+        cells[rows[ys], cols[xs]] = True
+        return cells[rows][:, cols]
+
+
+def fit_long_side(width: int, height: int, long_side_px: int) -> tuple[int, int]:
+    """(width, height) scaled down, never up, until the long side is at most ``long_side_px``."""
+    scale = min(1.0, long_side_px / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def valid_length(num_frames: int) -> int:
+    """Smallest frame count 8k+5 that holds ``num_frames``: an even number of latent frames (VOID's VAE)."""
+    return max(5, num_frames + (5 - num_frames) % 8)

@@ -1,0 +1,108 @@
+"""`Quadmask`: the four-value steering mask of VOID (arXiv 2604.02296), and the only home of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from aftermath.errors import InputError
+
+__all__ = ["BOUNDS", "Level", "Quadmask", "check_levels", "quantise"]
+
+
+class Level(IntEnum):
+    """What one pixel of a quadmask says."""
+
+    PRIMARY = 0  # belongs to the object that goes
+    OVERLAP = 63  # belongs to it, and changes for another reason too
+    AFFECTED = 127  # looks different once the object is gone
+    KEEP = 255  # stays as it is
+
+
+BOUNDS = (31.5, 95.0, 191.0)
+"""Borders between the four levels: a value read from a lossy file goes to the nearest one."""
+
+_LEVELS = np.array([Level.PRIMARY, Level.OVERLAP, Level.AFFECTED, Level.KEEP], np.uint8)
+_NEAREST = _LEVELS[np.searchsorted(BOUNDS, np.arange(256), side="left")]
+_TOLERANCE = 24  # a lossy codec moves a value by less than this
+_MAX_OFF_SHARE = 0.02  # ringing along edges may move this share of the pixels further
+
+
+def quantise(values: np.ndarray) -> np.ndarray:
+    """Take each uint8 value to the nearest of the four levels; any shape."""
+    return _NEAREST[np.asarray(values, np.uint8)]
+
+
+def check_levels(values: np.ndarray, name: str) -> None:
+    """Refuse a picture that is not a quadmask, even a lossy one.
+
+    Raises `InputError` when more than 2 % of the uint8 ``values`` lie further than 24 from every level.
+    """
+    histogram = np.bincount(np.asarray(values, np.uint8).ravel(), minlength=256)
+    distance = np.abs(np.arange(256) - _NEAREST.astype(int))
+    off = histogram[distance > _TOLERANCE].sum() / max(1, histogram.sum())
+    if off > _MAX_OFF_SHARE:
+        raise InputError(
+            f"{name} has {off:.0%} of its pixels off the four levels",
+            "a quadmask holds 0 (object), 63 (overlap), 127 (affected) and 255 (keep)",
+            "give a black-and-white mask with --mask, or write the quadmask losslessly",
+        )
+
+
+@dataclass(frozen=True)
+class Quadmask:
+    """uint8 (T, H, W) of the four `Level` values. Raises `InputError` for any other value, type or shape."""
+
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.dtype != np.uint8:
+            raise InputError(
+                f"a quadmask of shape {self.values.shape} and type {self.values.dtype}",
+                "uint8 (frames, height, width)",
+            )
+        for frame in self.values:  # frame by frame: the whole may be a memory map
+            if not np.array_equal(frame, _NEAREST[frame]):
+                raise InputError(
+                    f"a quadmask with the values {sorted(set(np.unique(frame).tolist()))[:8]}",
+                    "0, 63, 127 and 255 only",
+                    "use Quadmask.from_lossy for values read from a lossy file",
+                )
+
+    @classmethod
+    def from_masks(cls, primary: np.ndarray, affected: np.ndarray) -> Quadmask:
+        """Join two boolean masks (T, H, W); where both hold, the pixel is overlap."""
+        values = np.full(primary.shape, Level.KEEP, np.uint8)
+        values[affected] = Level.AFFECTED
+        values[primary] = Level.PRIMARY
+        values[primary & affected] = Level.OVERLAP
+        return cls(values)
+
+    @classmethod
+    def from_lossy(cls, values: np.ndarray) -> Quadmask:
+        """Take uint8 (T, H, W) values to their nearest levels."""
+        return cls(quantise(values))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.values)
+
+    @property
+    def primary(self) -> np.ndarray:
+        """Boolean (T, H, W): the object itself, overlap included."""
+        return self.values <= Level.OVERLAP
+
+    @property
+    def affected(self) -> np.ndarray:
+        """Boolean (T, H, W): what the object changed, overlap included."""
+        return (self.values == Level.AFFECTED) | (self.values == Level.OVERLAP)
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Boolean (T, H, W): every pixel that may look different in the result."""
+        return self.values != Level.KEEP

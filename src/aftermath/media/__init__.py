@@ -1,0 +1,1 @@
+"""Files in and out: PyAV decode and encode, masks, run folders."""

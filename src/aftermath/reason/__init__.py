@@ -1,0 +1,1 @@
+"""What else would be different without it."""

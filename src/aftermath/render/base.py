@@ -1,0 +1,58 @@
+"""What every renderer takes and gives: the pixels of the world without the object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from aftermath.core import Clip, Plan, Quadmask
+from aftermath.scene.base import Scene
+
+__all__ = ["Job", "Progress", "Rendered", "Renderer"]
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to render.
+
+    ``clip``, ``quadmask``, ``scene`` and ``masks`` are at the analysed size. ``source`` starts a new pass over the
+    frames at full size, uint8 (H, W, 3) RGB, as often as the renderer needs; ``quadmask_source`` does the same for
+    the full-size quadmask, uint8 (H, W).
+    """
+
+    clip: Clip
+    quadmask: Quadmask
+    plan: Plan
+    scene: Scene
+    masks: Mapping[str, np.ndarray]
+    source: Callable[[], Iterator[np.ndarray]]
+    quadmask_source: Callable[[], Iterator[np.ndarray]]
+    prompt: str = ""
+    seed: int = 0
+
+
+@dataclass
+class Rendered:
+    """Frames at full size, uint8 (H, W, 3) RGB, valid at least where the quadmask is not keep.
+
+    ``report`` fills while the frames are drawn: what ends up in ``run.json``.
+    """
+
+    frames: Iterator[np.ndarray]
+    report: dict[str, object] = field(default_factory=dict)
+
+
+class Renderer(Protocol):
+    """Paints what would have been seen."""
+
+    name: str
+
+    def render(self, job: Job, progress: Progress) -> Rendered:
+        """Prepare (this may take long; ``progress`` is told) and return the frames as a stream."""
+        ...

@@ -1,0 +1,1 @@
+"""The embedded renderer: a background plate and moving layers, on any CPU."""

@@ -1,0 +1,69 @@
+"""What every segmenter takes and gives: which pixels are the object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from aftermath.core import Box, Clip
+
+__all__ = ["BoxPrompt", "MaskPrompt", "PointPrompt", "Progress", "Prompts", "Segmenter"]
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class BoxPrompt:
+    """An object lies inside ``box`` (pixels of the analysed clip) on ``frame``."""
+
+    box: Box
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class PointPrompt:
+    """Pixel (x, y) of ``frame`` belongs to the object, or to the background where ``positive`` is unset."""
+
+    x: float
+    y: float
+    frame: int = 0
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class MaskPrompt:
+    """On ``frame`` the object is exactly ``mask``, boolean (H, W)."""
+
+    mask: np.ndarray
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the user pointed at, in pixels of the analysed clip. Several prompts may mean several objects."""
+
+    boxes: tuple[BoxPrompt, ...] = ()
+    points: tuple[PointPrompt, ...] = ()
+    masks: tuple[MaskPrompt, ...] = ()
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The prompted frames, in order."""
+        return tuple(sorted({p.frame for p in (*self.boxes, *self.points, *self.masks)}))
+
+
+class Segmenter(Protocol):
+    """Finds the object in every frame."""
+
+    name: str
+
+    def segment(self, clip: Clip, prompts: Prompts, progress: Progress) -> np.ndarray:
+        """Boolean (T, H, W) at the clip's size: the object's pixels; all False where it is not in view.
+
+        Raises `InputError` where the prompts lead to no object at all.
+        """
+        ...
