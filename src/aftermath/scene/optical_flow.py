@@ -47,7 +47,7 @@ def dis_flow(
 
 
 def warp(image: np.ndarray, flow: np.ndarray, *, nearest: bool = False) -> np.ndarray:
-    """Sample ``image`` at p + flow(p) for every pixel p (backward warping); past the border, the border's value.
+    """Backward warping: sample ``image`` at p + flow(p); past the border, the border's value.
 
     ``image``: (H', W') or (H', W', C), uint8, bool or float32; ``flow``: float32 (H, W, 2), pixels. Returns
     (H, W[, C]) of the image's type. ``nearest`` keeps labels whole; without it bilinear, bool rounded at 0.5.
