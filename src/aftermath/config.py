@@ -1,0 +1,80 @@
+"""Every option of a run, with its only default. The command line is generated from these fields."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+__all__ = ["Codec", "Engine", "MaskOptions", "ReasonerName", "Regions", "RemoveOptions", "SegmenterName"]
+
+
+class Codec(StrEnum):
+    """How the result is encoded."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+    PRORES = "prores"
+    FFV1 = "ffv1"
+    PNG = "png"
+
+
+class Engine(StrEnum):
+    """Who paints the new pixels; ``auto`` takes the best that can run here, and says why."""
+
+    AUTO = "auto"
+    DRAFT = "draft"
+    VOID = "void"
+
+
+class SegmenterName(StrEnum):
+    """Who finds the object's pixels."""
+
+    FLOW = "flow"
+
+
+class ReasonerName(StrEnum):
+    """Who decides what the object caused."""
+
+    MOTION = "motion"
+
+
+class Regions(StrEnum):
+    """The shape of affected regions: the things' own, or whole cells of the reference's grid."""
+
+    EXACT = "exact"
+    GRID = "grid"
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class MaskOptions:
+    """How a clip is analysed. A value out of range raises pydantic's `ValidationError`, which is a ValueError."""
+
+    segmenter: Annotated[SegmenterName, Field(description="Who finds the object's pixels.")] = (
+        SegmenterName.FLOW
+    )
+    reasoner: Annotated[ReasonerName, Field(description="Who decides what the object caused.")] = (
+        ReasonerName.MOTION
+    )
+    regions: Annotated[
+        Regions, Field(description="Affected regions: the things' own shapes, or whole grid cells.")
+    ] = Regions.EXACT
+    analysis_long_side_px: Annotated[
+        int, Field(ge=64, le=4096, description="Long side of the picture that is analysed, pixels.")
+    ] = 960
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RemoveOptions(MaskOptions):
+    """How an object is removed: the analysis, the new pixels and the file."""
+
+    engine: Annotated[
+        Engine, Field(description="Who paints the new pixels; auto says which it took and why.")
+    ] = Engine.AUTO
+    codec: Annotated[Codec, Field(description="How the result is encoded; ffv1 and png lose nothing.")] = (
+        Codec.H264
+    )
+    feather_px: Annotated[
+        float, Field(ge=0, le=100, description="Width of the seam, in pixels of a 1920-pixel picture.")
+    ] = 3.0
+    seed: Annotated[int, Field(ge=0, description="The same seed gives the same result.")] = 0
