@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,8 +22,8 @@ class CameraKind(StrEnum):
 
 @dataclass(frozen=True)
 class Camera:
-    """``to_plate``: float64 (T, 3, 3), homographies from frame pixels to plate pixels (the plate is frame
-    ``reference_idx`` extended by ``offset``); ``residual_px``: what they leave unexplained, median over the picture.
+    """``to_plate``: float64 (T, 3, 3), homographies from frame pixels to plate pixels; the plate has the pixels of
+    frame ``reference_idx``, its canvas grown to hold every frame. ``residual_px``: what they leave unexplained.
     """
 
     kind: CameraKind
@@ -33,24 +34,86 @@ class Camera:
 
 @dataclass(frozen=True)
 class Track:
-    """One thing that moves at some time, followed through the clip.
+    """One solid thing that moves at some time, followed through the clip.
 
-    ``mask``: boolean (T, H, W), False where it is not seen. ``centers_px``: float64 (T, 2), (x, y) of its centre in
-    plate pixels, NaN where not seen. ``moving``: boolean (T,).
+    ``label`` marks its pixels in `Scene.labels`. ``centers_px``: float64 (T, 2), (x, y) of its centre in plate
+    pixels, NaN where it is not seen. ``areas_px``: float64 (T,), its visible pixels.
     """
 
-    id: str
-    mask: np.ndarray
+    label: int
     centers_px: np.ndarray
-    moving: np.ndarray
+    areas_px: np.ndarray
+
+    @property
+    def id(self) -> str:
+        """Its name in plans and mask tables."""
+        return f"track-{self.label}"
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Boolean (T,): the frames that show it."""
+        return self.areas_px > 0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """``plate``: uint8 (h, w, 3) RGB, what stands behind everything that moves; ``seen``: boolean (h, w), where some
-    frame shows it. Both in plate pixels."""
+    """What every frame is made of.
+
+    ``plate``: uint8 (h, w, 3) RGB, what stands behind everything that moves; ``seen``: boolean (h, w), where some
+    frame shows it; both in plate pixels. ``labels``: uint8 (T, H, W), the label of the track each pixel of a frame
+    belongs to, 0 for none. ``soft``: boolean (T, H, W), pixels through which the background still shows: shadows,
+    reflections, glows. ``gains``: float32 (T, 3), exposure of each frame against the plate. ``noise``: standard
+    deviation of one frame against the plate, levels of 255.
+    """
 
     camera: Camera
     plate: np.ndarray
     seen: np.ndarray
+    labels: np.ndarray
+    soft: np.ndarray
+    gains: np.ndarray
+    noise: float
     tracks: tuple[Track, ...]
+
+    def mask(self, track: Track) -> np.ndarray:
+        """Boolean (T, H, W): where ``track`` is seen."""
+        return self.labels == track.label
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The scene as plain arrays, for a file; the opposite of `from_arrays`."""
+        return {
+            "camera_kind": np.array(str(self.camera.kind)),
+            "to_plate": self.camera.to_plate,
+            "reference_idx": np.array(self.camera.reference_idx),
+            "residual_px": np.array(self.camera.residual_px),
+            "plate": self.plate,
+            "seen": self.seen,
+            "labels": self.labels,
+            "soft": self.soft,
+            "gains": self.gains,
+            "noise": np.array(self.noise),
+            "track_labels": np.array([t.label for t in self.tracks], np.int64),
+            "centers_px": np.array([t.centers_px for t in self.tracks]).reshape(-1, len(self.labels), 2),
+            "areas_px": np.array([t.areas_px for t in self.tracks]).reshape(-1, len(self.labels)),
+        }
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> Scene:
+        """The scene that `to_arrays` took apart."""
+        camera = Camera(
+            CameraKind(str(arrays["camera_kind"])),
+            arrays["to_plate"],
+            int(arrays["reference_idx"]),
+            float(arrays["residual_px"]),
+        )
+        tracks = zip(arrays["track_labels"], arrays["centers_px"], arrays["areas_px"], strict=True)
+        return Scene(
+            camera,
+            arrays["plate"],
+            arrays["seen"],
+            arrays["labels"],
+            arrays["soft"],
+            arrays["gains"],
+            float(arrays["noise"]),
+            tuple(Track(int(label), centers, areas) for label, centers, areas in tracks),
+        )

@@ -1,0 +1,188 @@
+"""What stands behind everything that moves: a background plate, robust over time.
+
+Most pixels show the background most of the time, and a median finds it. A pixel that a thing covers for long, before
+it leaves or after it came to rest, has two lasting appearances; which of them is the background is decided for the
+whole patch at once: with a thing in it the patch stands out from what surrounds it, without it does not (the
+classic test for abandoned against removed objects).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.core import Box
+
+__all__ = ["Plate", "build_plate", "exposure_gains", "sample_indices", "warp_to_plate"]
+
+_MAX_SAMPLES = 48
+_SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
+_SPECK_PX = 9
+_SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
+_SEEN_SHARE = 0.12  # a gap this brief in what covers a pixel shows what passes in front, not what is behind
+_ROWS_AT_ONCE = 96
+
+
+@dataclass(frozen=True)
+class Plate:
+    """``image``: uint8 (h, w, 3) RGB; ``seen``: boolean (h, w), False where no frame shows the background;
+    ``noise``: standard deviation of one frame against the plate, levels of 255."""
+
+    image: np.ndarray
+    seen: np.ndarray
+    noise: float
+
+
+def sample_indices(num_frames: int, limit: int = _MAX_SAMPLES) -> np.ndarray:
+    """At most ``limit`` frame indices, evenly spread, first and last included."""
+    return np.unique(np.linspace(0, num_frames - 1, min(num_frames, limit)).round().astype(int))
+
+
+def warp_to_plate(image: np.ndarray, to_plate: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring one frame (H, W[, 3]) to plate pixels; ``size`` is (width, height); outside is 0."""
+    if np.array_equal(to_plate, np.eye(3)) and image.shape[1::-1] == size:
+        return image
+    return cv2.warpPerspective(image, to_plate, size, flags=cv2.INTER_LINEAR)
+
+
+def exposure_gains(samples: np.ndarray, valid: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Per-channel gain of each sample against ``reference``: float32 (N, 3), exactly 1 where nothing changed.
+
+    ``samples`` uint8 (N, h, w, 3), ``valid`` boolean (N, h, w), ``reference`` uint8 (h, w, 3). Median of ratios, so
+    things that move do not count.
+    """
+    gains = np.ones((len(samples), 3), np.float32)
+    step = max(1, int(np.sqrt(reference.shape[0] * reference.shape[1] / 40000)))
+    base = reference[::step, ::step].astype(np.float32)
+    bright = (base.min(axis=-1) > 20) & (base.max(axis=-1) < 245)
+    for gain, sample, ok in zip(gains, samples, valid, strict=True):
+        use = ok[::step, ::step] & bright
+        if use.sum() > 200:
+            gain[:] = np.median(sample[::step, ::step][use] / base[use], axis=0)
+    gains[np.abs(gains - 1).max(axis=1) < 0.015] = 1
+    return gains
+
+
+def build_plate(samples: np.ndarray, valid: np.ndarray) -> Plate:
+    """The background behind ``samples`` uint8 (N, h, w, 3), registered and in order of time.
+
+    ``valid`` boolean (N, h, w) is False where a sample does not count: the primary object, outside the frame.
+    """
+    num, height, width = valid.shape
+    median = np.zeros((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        median[rows] = masked_median(samples[:, rows], valid[:, rows])
+    seen = valid.sum(axis=0) > _SEEN_SHARE * num
+    noise = _noise(samples, valid, median)
+    if num >= 4:
+        median = _settle_two_states(samples, valid, median, max(12.0, 5 * noise))
+    return Plate(median, seen, noise)
+
+
+def masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Median over axis 0 of uint8 (N, ..., C) where ``valid`` (N, ...) holds; 0 where it never does."""
+    ranked = np.where(valid[..., None], values, 255)
+    ranked = np.sort(np.moveaxis(ranked, 0, -1), axis=-1)
+    middle = np.maximum(valid.sum(axis=0) - 1, 0) // 2
+    return np.take_along_axis(ranked, middle[..., None, None], axis=-1)[..., 0] * valid.any(axis=0)[..., None]
+
+
+def _noise(samples: np.ndarray, valid: np.ndarray, median: np.ndarray) -> float:
+    sample = samples[len(samples) // 2].astype(np.int16)
+    off = np.abs(sample - median).max(axis=-1)[valid[len(samples) // 2]]
+    return float(1.4826 * np.median(off)) if off.size else 1.0
+
+
+def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarray, tau: float) -> np.ndarray:
+    """Replace the median by the other lasting appearance wherever that one is the background."""
+    off = np.stack([
+        (cv2.absdiff(sample, median).max(axis=-1) > tau) & ok for sample, ok in zip(samples, valid, strict=True)
+    ])  # fmt: skip
+    count, total = off.sum(axis=0), valid.sum(axis=0)
+    lasting = (count >= np.maximum(3, _SECOND_SHARE * total)) & (total > count)
+    if not lasting.any():
+        return median
+    ys, xs = np.nonzero(lasting)
+    chosen_off, chosen_valid = off[:, ys, xs], valid[:, ys, xs]
+    second = masked_median(samples[:, ys, xs], chosen_off)
+    near = (np.abs(samples[:, ys, xs].astype(np.int16) - second).max(axis=-1) <= tau) & chosen_off
+    stable = near.sum(axis=0) >= 0.6 * chosen_off.sum(axis=0)
+    order = _order(chosen_off, chosen_valid & ~chosen_off)
+    other = median.copy()
+    other[ys, xs] = second
+    patch = np.zeros(median.shape[:2], np.uint8)
+    result = median.copy()
+    for kind in (_FIRST_INSIDE, _SECOND_EARLIER, _SECOND_LATER):
+        patch[:] = 0
+        patch[ys[stable & (order == kind)], xs[stable & (order == kind)]] = 1
+        for region in _patches(patch):
+            if kind == _FIRST_INSIDE or _stands_out_less(other, result, region):
+                _repaint(result, region, samples, valid, off)
+    return result
+
+
+_SECOND_EARLIER, _SECOND_LATER, _SECOND_INSIDE, _FIRST_INSIDE = range(4)
+
+
+def _order(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """How the two appearances, boolean (N, P) each, follow one another in time."""
+    index = np.arange(len(second))[:, None]
+
+    def mean(on: np.ndarray) -> np.ndarray:
+        return (on * index).sum(axis=0) / np.maximum(on.sum(axis=0), 1)
+
+    def span(on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return on.argmax(axis=0), len(on) - 1 - on[::-1].argmax(axis=0)
+
+    (second_start, second_end), (first_start, first_end) = span(second), span(first)
+    order = np.where(mean(second) < mean(first), _SECOND_EARLIER, _SECOND_LATER)
+    order[(second_start > first_start) & (second_end < first_end)] = _SECOND_INSIDE
+    order[(first_start > second_start) & (first_end < second_end)] = _FIRST_INSIDE
+    return order
+
+
+def _patches(patch: np.ndarray) -> Iterator[np.ndarray]:
+    """The connected parts of ``patch`` uint8 (h, w), each boolean (h, w); specks left out."""
+    joined = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    num, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    for label in range(1, num):
+        if stats[label, cv2.CC_STAT_AREA] >= _SPECK_PX:
+            yield labels == label
+
+
+def _stands_out_less(other: np.ndarray, plate: np.ndarray, region: np.ndarray) -> bool:
+    """Whether ``other`` has the weaker edges along the rim of ``region``, boolean (h, w)."""
+    box = Box.of_mask(region)
+    assert box is not None
+    rows, cols = box.grown(6).slices(region.shape[1], region.shape[0])
+    inside = region[rows, cols].astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    rim = (cv2.dilate(inside, kernel) > 0) & ~(cv2.erode(inside, kernel, iterations=2) > 0)
+    filled = np.where(inside[..., None] > 0, other[rows, cols], plate[rows, cols])
+    return bool(_gradient(filled)[rim].mean() < _gradient(plate[rows, cols])[rim].mean())
+
+
+def _repaint(
+    plate: np.ndarray, region: np.ndarray, samples: np.ndarray, valid: np.ndarray, off: np.ndarray
+) -> None:
+    """Take ``region`` and its soft rim from the samples that show its other appearance; in place."""
+    shows = off[:, region].mean(axis=1) > 0.5
+    if not shows.any():
+        return
+    rim = cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=_SOFT_RIM_PX) > 0
+    ys, xs = np.nonzero(rim)
+    usable = valid[shows][:, ys, xs]
+    values = masked_median(samples[shows][:, ys, xs], usable)
+    some = usable.any(axis=0)
+    plate[ys[some], xs[some]] = values[some]
+
+
+def _gradient(image: np.ndarray) -> np.ndarray:
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
+    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    return np.hypot(across, down).max(axis=-1)
