@@ -1,0 +1,287 @@
+"""Patch-based completion on one picture of moderate size: coarse to fine, a match for every patch of the hole.
+
+The energy of Wexler, Shechtman & Irani, "Space-Time Completion of Video" (PAMI 2007): every patch of the hole should
+look like some patch of the surroundings. Matches are found as in PatchMatch (Barnes et al. 2009), with all pixels
+moving at once (jump flooding), on a few principal components of the patches. Texture features follow Newson et al.,
+"Video Inpainting of Complex Scenes" (2014): without them the coarse levels mistake fine texture for flat colour.
+
+Axes: y before x everywhere; a patch is named by its centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.render.draft.membrane import nearest_true
+
+__all__ = ["Matches", "carry", "match_hole"]
+
+_RADIUS = 3  # 7x7 patches, as in the papers
+_COMPONENTS = 24  # beyond these the patches of real pictures differ by grain only
+_TEXTURE_WEIGHT = 2.0
+_ROUNDS = 6
+_MAX_PEEL_SOURCES = 6000
+
+
+@dataclass
+class Matches:
+    """``targets`` and ``sources``: int (N, 2), (y, x) of patch centres; each target looks like its source."""
+
+    targets: np.ndarray
+    sources: np.ndarray
+    cost: np.ndarray  # float32 (N,), mean squared difference of the channels
+
+
+@dataclass
+class _Level:
+    """One size of the picture. ``channels``: float32 (h, w, C), RGB and texture features; mended in place."""
+
+    channels: np.ndarray
+    hole: np.ndarray
+    known: np.ndarray
+    valid: np.ndarray  # bool (h, w), centres of patches that may be copied
+    targets: np.ndarray  # int (N, 2), centres of patches that reach into the hole
+    index: np.ndarray  # int (h, w), position in `targets`, -1 elsewhere
+
+
+def _texture(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean absolute gradient along x and y, float32 (h, w, 2), of what is known."""
+    grey = image.mean(axis=2)
+    features = []
+    for axis in (1, 0):
+        both = known & np.roll(known, 1, axis)
+        step = np.abs(grey - np.roll(grey, 1, axis)) * both
+        size = (9, 9)
+        mass = cv2.blur(both.astype(np.float32), size)
+        features.append(cv2.blur(step, size) / np.maximum(mass, 1e-3))
+    return _TEXTURE_WEIGHT * np.stack(features, axis=2)
+
+
+def _shrink(values: np.ndarray, weight: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Area average of ``values`` (h, w, C) over the pixels where ``weight`` (h, w) holds; ``size`` is (w, h)."""
+    mass = cv2.resize(weight.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    channels = np.moveaxis(values, 2, 0) * weight  # one by one: OpenCV averages no more than four at a time
+    total = np.dstack([cv2.resize(channel, size, interpolation=cv2.INTER_AREA) for channel in channels])
+    return total / np.maximum(mass, 1e-6)[..., None]
+
+
+def _level(channels: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> _Level:
+    side = 2 * _RADIUS + 1
+    kernel = np.ones((side, side), np.uint8)
+    inside = np.zeros(hole.shape, bool)
+    inside[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS] = True
+    valid = cv2.erode(usable.astype(np.uint8), kernel).astype(bool) & inside
+    reach = cv2.dilate(hole.astype(np.uint8), kernel).astype(bool) & inside
+    targets = np.argwhere(reach)
+    index = np.full(hole.shape, -1)
+    index[reach] = np.arange(len(targets))
+    return _Level(channels, hole, ~hole, valid, targets, index)
+
+
+def _pyramid(image: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> list[_Level]:
+    """Finest first; ends where the hole is about as thick as a patch, or nothing could be copied any more."""
+    channels = np.concatenate([image, _texture(image, ~hole)], axis=2)
+    levels = [_level(channels, hole, usable)]
+    while True:
+        thickness = 2 * cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max()
+        if thickness <= 2 * (2 * _RADIUS + 1):
+            return levels
+        size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
+        if min(size) < 4 * _RADIUS:
+            return levels
+        channels = _shrink(channels, ~hole, size)
+        share = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        usable = cv2.resize(usable.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99
+        hole = share > 0.5
+        level = _level(channels, hole, usable)
+        if not hole.any() or level.valid.sum() < 4 * (2 * _RADIUS + 1) ** 2:
+            return levels
+        levels.append(level)
+
+
+def _patches(channels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """float32 (N, 49 * C): the patches round ``centres``."""
+    side = 2 * _RADIUS + 1
+    view = np.lib.stride_tricks.sliding_window_view(channels, (side, side), axis=(0, 1))
+    return view[centres[:, 0] - _RADIUS, centres[:, 1] - _RADIUS].reshape(len(centres), -1)
+
+
+def _peel(level: _Level, rng: np.random.Generator) -> None:
+    """Fill the hole ring by ring from outside, each pixel from the best patch under what is known so far."""
+    centres = np.argwhere(level.valid)
+    if len(centres) > _MAX_PEEL_SOURCES:
+        centres = centres[np.sort(rng.choice(len(centres), _MAX_PEEL_SOURCES, replace=False))]
+    num_channels = level.channels.shape[2]
+    sources = _patches(level.channels, centres)
+    colours = level.channels[centres[:, 0], centres[:, 1]]
+    known = level.known.copy()
+    pad = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
+    kernel = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    while not known.all():
+        ring = np.argwhere(cv2.dilate(known.astype(np.uint8), kernel).astype(bool) & ~known)
+        padded = np.pad(level.channels * known[..., None], pad)
+        mask = np.pad(known[..., None].astype(np.float32), pad).repeat(num_channels, axis=2)
+        values, weights = _patches(padded, ring + _RADIUS), _patches(mask, ring + _RADIUS)
+        cost = weights @ (sources**2).T - 2 * (values * weights) @ sources.T
+        level.channels[ring[:, 0], ring[:, 1]] = colours[cost.argmin(axis=1)]
+        known[ring[:, 0], ring[:, 1]] = True
+
+
+class _Search:
+    """Finds matches on one level. Distances are taken on principal components of the source patches."""
+
+    def __init__(self, level: _Level, rng: np.random.Generator) -> None:
+        self.level, self.rng = level, rng
+        centres = np.argwhere(level.valid)
+        sample = centres[rng.integers(0, len(centres), min(len(centres), 4000))]
+        patches = _patches(level.channels, sample)
+        self.mean = patches.mean(axis=0)
+        _, vectors = np.linalg.eigh(np.cov(patches - self.mean, rowvar=False))
+        self.basis = np.ascontiguousarray(vectors[:, ::-1][:, :_COMPONENTS], np.float32)
+        self.row = np.full(level.hole.shape, -1)
+        self.row[level.valid] = np.arange(len(centres))
+        self.features = self._project(centres)
+
+    def _project(self, centres: np.ndarray) -> np.ndarray:
+        chunks = [
+            (_patches(self.level.channels, centres[i : i + 20000]) - self.mean) @ self.basis
+            for i in range(0, len(centres), 20000)
+        ]
+        return np.concatenate(chunks)
+
+    def improve(self, matches: Matches, steps: tuple[int, ...]) -> None:
+        """Update ``matches`` in place for the present content of the hole: propagate by ``steps``, then sample."""
+        wanted = self._project(matches.targets)
+        matches.cost = self._cost(wanted, matches.sources)
+        for step in steps:
+            for dy, dx in ((0, step), (step, 0), (0, -step), (-step, 0)):
+                self._propagate(matches, wanted, dy, dx)
+        radius = max(self.level.hole.shape)
+        while radius >= 1:
+            jump = self.rng.integers(-radius, radius + 1, matches.sources.shape)
+            self._try(matches, wanted, matches.sources + jump)
+            radius //= 2
+        for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            self._propagate(matches, wanted, dy, dx)
+
+    def _cost(self, wanted: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        difference = wanted - self.features[self.row[sources[:, 0], sources[:, 1]]]
+        return np.einsum("nk,nk->n", difference, difference) / len(self.mean)
+
+    def _propagate(self, matches: Matches, wanted: np.ndarray, dy: int, dx: int) -> None:
+        height, width = self.level.hole.shape
+        y, x = matches.targets[:, 0] + dy, matches.targets[:, 1] + dx
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        neighbour = np.where(inside, self.level.index[y.clip(0, height - 1), x.clip(0, width - 1)], -1)
+        candidate = matches.sources[neighbour] - (dy, dx)
+        self._try(matches, wanted, np.where(neighbour[:, None] >= 0, candidate, -1))
+
+    def _try(self, matches: Matches, wanted: np.ndarray, candidate: np.ndarray) -> None:
+        height, width = self.level.hole.shape
+        y, x = candidate[:, 0], candidate[:, 1]
+        ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        ok[ok] = self.level.valid[y[ok], x[ok]]
+        chosen = np.flatnonzero(ok)
+        cost = self._cost(wanted[chosen], candidate[chosen])
+        better = cost < matches.cost[chosen]
+        matches.sources[chosen[better]] = candidate[chosen[better]]
+        matches.cost[chosen[better]] = cost[better]
+
+
+def _vote(level: _Level, matches: Matches, sharp: bool) -> float:
+    """Repaint the hole from the matches: every pixel hears all patches that cover it. Returns the mean change.
+
+    Weights fall with the distance from what is known (certainty) and with the cost of the match; a second pass
+    leaves out the voices far from the first mean (a mean-shift step), so two opinions are not mixed to mud.
+    """
+    ys, xs = np.nonzero(level.hole)
+    depth = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 5)
+    sigma = np.percentile(matches.cost, 25 if sharp else 75) + 1e-3
+    target_y, target_x = matches.targets.T
+    strength = 1.2 ** -depth[target_y, target_x] * np.exp(-matches.cost / (2 * sigma)) + 1e-9
+    index = np.pad(level.index, _RADIUS, constant_values=-1)
+    votes, weights = [], []
+    for dy in range(-_RADIUS, _RADIUS + 1):
+        for dx in range(-_RADIUS, _RADIUS + 1):
+            voter = index[ys + _RADIUS - dy, xs + _RADIUS - dx]
+            source = matches.sources[voter] + (dy, dx)
+            source[voter < 0] = 0
+            votes.append(level.channels[source[:, 0], source[:, 1]])
+            weights.append(np.where(voter >= 0, strength[voter], 0))
+    votes, weights = np.stack(votes), np.stack(weights).astype(np.float32)
+    mean = np.einsum("knc,kn->nc", votes, weights) / weights.sum(axis=0)[:, None]
+    for _ in range(3 if sharp else 1):
+        away = ((votes - mean) ** 2).sum(axis=2)
+        spread = (away * weights).sum(axis=0) / weights.sum(axis=0) + 1.0
+        kept = weights * np.exp(-away / ((0.5 if sharp else 2.0) * spread)) + 1e-12
+        mean = np.einsum("knc,kn->nc", votes, kept) / kept.sum(axis=0)[:, None]
+    change = float(np.abs(mean - level.channels[ys, xs]).mean())
+    level.channels[ys, xs] = mean
+    return change
+
+
+def _start(level: _Level, rng: np.random.Generator) -> Matches:
+    centres = np.argwhere(level.valid)
+    sources = centres[rng.integers(0, len(centres), len(level.targets))]
+    return Matches(level.targets, sources, np.full(len(sources), np.inf, np.float32))
+
+
+def carry(matches: Matches, shape: tuple[int, int], targets: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Sources for ``targets`` of a larger picture: the shift of the nearest target of the picture of ``shape``.
+
+    A shift that leads to a patch that may not be copied is moved to the nearest one that may.
+    """
+    scale = np.array(valid.shape) / shape
+    there = np.zeros(shape, bool)
+    there[tuple(matches.targets.T)] = True
+    index = np.full(shape, -1)
+    index[tuple(matches.targets.T)] = np.arange(len(matches.targets))
+    near_y, near_x = nearest_true(there)
+    small = np.minimum(((targets + 0.5) / scale).astype(int), np.array(shape) - 1)
+    small = np.stack([near_y[tuple(small.T)], near_x[tuple(small.T)]], axis=1)
+    shift = (matches.sources - matches.targets)[index[tuple(small.T)]]
+    sources = np.rint(targets + shift * scale).astype(int)
+    sources = np.clip(sources, 0, np.array(valid.shape) - 1)
+    valid_y, valid_x = nearest_true(valid)
+    return np.stack([valid_y[tuple(sources.T)], valid_x[tuple(sources.T)]], axis=1)
+
+
+def match_hole(
+    image: np.ndarray,
+    hole: np.ndarray,
+    usable: np.ndarray,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
+) -> Matches | None:
+    """Complete ``image`` float32 (h, w, 3) in ``hole``; returns what each patch of the hole should look like.
+
+    None where not one whole patch of ``usable`` pixels exists.
+    """
+    if min(hole.shape) < 2 * _RADIUS + 1:
+        return None
+    levels = _pyramid(image, hole, usable)
+    if not levels[0].valid.any():
+        return None
+    matches, previous = None, None
+    for done, level in enumerate(reversed(levels)):
+        if matches is None or previous is None:
+            _peel(level, rng)
+            matches = _start(level, rng)
+        else:
+            sources = carry(matches, previous.hole.shape, level.targets, level.valid)
+            matches = Matches(level.targets, sources, np.zeros(len(sources), np.float32))
+            _vote(level, matches, sharp=False)
+        search = _Search(level, rng)
+        rounds = _ROUNDS if level is levels[0] else 2 * _ROUNDS
+        for turn in range(rounds):
+            search.improve(matches, (8, 4, 2, 1))
+            if _vote(level, matches, sharp=turn >= rounds - 2) < 0.2:
+                break
+        previous = level
+        progress(done + 1, len(levels))
+    assert matches is not None
+    return matches
