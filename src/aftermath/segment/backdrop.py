@@ -1,0 +1,131 @@
+"""What stands behind the object: remembered while it is in view, and moved along with the camera.
+
+A pixel that looks as its background did is not the object's; one that does not may be. This is what keeps a
+tracker from drifting onto the background and lets it find the object again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.scene.base import Camera
+
+__all__ = ["Backdrop", "between", "difference", "settled"]
+
+_STILL_PX = 0.2  # camera motion below this is measuring noise
+_SLOW, _FAST = 0.05, 0.3  # shares by which the memory follows a changed and an unchanged picture
+_SAMPLES = 13  # frames that say what stays
+_AGREE = 12  # grey levels
+
+
+def difference(
+    image: np.ndarray, behind: np.ndarray, noise: float, exact: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """How an image differs from what stands behind.
+
+    ``image``: uint8 (H, W, 3) RGB; ``behind``: float32 (H, W, 3); ``noise``: standard deviation of a
+    pixel's value. ``exact``: whether the two are aligned to the pixel; without it a pixel's neighbours
+    count as the same. Returns float32 (H, W) in -1 (same) to 1 (different), and bool (H, W), where it looks
+    like a shadow on ``behind``: darker by at most 65 %, of the same chromaticity.
+    """
+    picture = cv2.GaussianBlur(image, (3, 3), 0).astype(np.float32)
+    smooth = cv2.GaussianBlur(behind, (3, 3), 0)
+    low, high = smooth, smooth
+    if not exact:
+        square = np.ones((3, 3), np.uint8)
+        low, high = cv2.erode(smooth, square), cv2.dilate(smooth, square)
+    distance = np.maximum(picture - high, low - picture).max(-1)
+    limit = 3.5 * noise + 5
+    sums = picture.sum(-1) + 1, smooth.sum(-1) + 1
+    ratio = sums[0] / sums[1]
+    tint = np.abs(picture / sums[0][..., None] - smooth / sums[1][..., None]).max(-1)
+    faint = 2 * (noise + 1) / np.minimum(*sums)
+    shadow = (ratio > 0.35) & (ratio < 0.97) & (tint < 0.015 + faint)
+    return np.clip((distance - limit) / limit, -1, 1), shadow
+
+
+def settled(frames: np.ndarray, idx: int, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """What most frames agree on, seen from frame ``idx``.
+
+    ``frames``: uint8 (T, H, W, 3) RGB. Returns float32 (H, W, 3), the median over a sample of the frames,
+    and bool (H, W), where at least half of them agree on it.
+    """
+    height, width = frames.shape[1:3]
+    chosen = np.unique(np.linspace(0, len(frames) - 1, _SAMPLES).round().astype(int))
+    views = []
+    for other in chosen:
+        step = between(camera, int(other), idx)
+        view = frames[other]
+        if not np.array_equal(step, np.eye(3)):
+            view = cv2.warpPerspective(view, step, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        views.append(view)
+    stack = np.stack(views)
+    median = np.median(stack, axis=0).astype(np.float32)
+    agree = (np.abs(stack - median).max(-1) < _AGREE).mean(0) >= 0.5
+    return median, agree
+
+
+def between(camera: Camera, start: int, end: int) -> np.ndarray:
+    """The homography from pixels of frame ``start`` to pixels of frame ``end``: float64 (3, 3).
+
+    Exactly the identity where the camera moved less than can be measured.
+    """
+    matrix = np.linalg.solve(camera.to_plate[end], camera.to_plate[start])
+    matrix = matrix / matrix[2, 2]
+    square = np.array([[0, 0, 1], [500, 0, 1], [0, 500, 1], [500, 500, 1]], float).T
+    moved = matrix @ square
+    shift = np.abs(moved[:2] / moved[2] - square[:2]).max()
+    return np.eye(3) if shift < _STILL_PX else matrix
+
+
+@dataclass
+class Backdrop:
+    """The memory of one tracker. ``colour``: float32 (H, W, 3) RGB; ``known``: bool (H, W), where it holds
+    anything; ``noise``: standard deviation of an unchanged pixel; ``exact``: no camera motion has blurred
+    it yet."""
+
+    colour: np.ndarray
+    known: np.ndarray
+    noise: float = 2.0
+    exact: bool = True
+
+    @classmethod
+    def of(cls, image: np.ndarray, hidden: np.ndarray) -> Backdrop:
+        """Start from one frame, uint8 (H, W, 3); ``hidden``: bool (H, W), what is not background in it."""
+        return cls(image.astype(np.float32), ~hidden)
+
+    def follow(self, step: np.ndarray) -> None:
+        """Move along with the camera by one homography."""
+        if np.array_equal(step, np.eye(3)):
+            return
+        height, width = self.known.shape
+        self.colour = cv2.warpPerspective(
+            self.colour, step, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        inside = cv2.warpPerspective(
+            self.known.astype(np.uint8), step, (width, height), flags=cv2.INTER_NEAREST
+        )
+        self.known = inside > 0
+        self.exact = False
+
+    def evidence(self, image: np.ndarray, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+        """`difference` inside ``window``; 0 and False where nothing is known."""
+        known = self.known[window]
+        differs, shadow = difference(image[window], self.colour[window], self.noise, self.exact)
+        return differs * known, shadow & known
+
+    def learn(self, image: np.ndarray, hidden: np.ndarray) -> None:
+        """Take in a frame, uint8 (H, W, 3), except where ``hidden``, bool (H, W)."""
+        seen = ~hidden
+        distance = np.abs(image - self.colour).max(-1)
+        both = seen & self.known
+        if both.any():
+            spread = float(np.median(distance[both][:: max(1, both.sum() // 20000)]))
+            self.noise = min(12.0, 0.8 * self.noise + 0.2 * max(0.8, spread))
+        share = np.where(distance < 4 * self.noise + 6, _FAST, _SLOW)
+        share = np.where(self.known, share, 1.0) * seen
+        self.colour += share[..., None].astype(np.float32) * (image - self.colour)
+        self.known = self.known | seen

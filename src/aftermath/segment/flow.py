@@ -1,0 +1,175 @@
+"""`FlowSegmenter`: the embedded default. Graph cut on the prompted frames, optical flow from there; OpenCV
+only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from aftermath.core import Box, Clip
+from aftermath.errors import InputError
+from aftermath.scene.base import Camera
+from aftermath.scene.camera import estimate_camera
+from aftermath.segment.backdrop import between, settled
+from aftermath.segment.base import PointPrompt, Progress, Prompts
+from aftermath.segment.prompt_region import Surroundings, region_of_box, region_of_points, take_away
+from aftermath.segment.tracker import Tracker
+
+__all__ = ["FlowSegmenter"]
+
+_SAME_OBJECT = 0.3  # intersection over union from which a second prompt means an object already followed
+_BOX_SLACK = 0.15  # of a box's side: how far outside a point may lie and still refine it
+
+
+@dataclass
+class _Object:
+    """One object: its masks on the frames where they are known, and in every frame once it was followed."""
+
+    known: dict[int, np.ndarray]
+    masks: np.ndarray | None = None
+
+
+@dataclass
+class _Work:
+    """What `segment` needs at every turn."""
+
+    clip: Clip
+    camera: Camera
+    progress: Progress
+    done: int = 0
+    steps: int = 1
+    views: dict[int, Surroundings] = field(default_factory=dict)
+
+    def view(self, frame: int) -> Surroundings:
+        if frame not in self.views:
+            median, agreed = settled(self.clip.frames, frame, self.camera)
+            self.views[frame] = Surroundings.of(self.clip.frames[frame], median, agreed)
+        return self.views[frame]
+
+    def tick(self) -> None:
+        self.done += 1
+        self.steps = max(self.steps, self.done)
+        self.progress(self.done, self.steps)
+
+
+class FlowSegmenter:
+    """Needs no weights: one `Tracker` for each prompted object and direction; the masks are joined."""
+
+    name = "flow"
+
+    def segment(self, clip: Clip, prompts: Prompts, progress: Progress) -> np.ndarray:
+        """See `Segmenter.segment`. A prompt on another frame that meets an object already followed corrects
+        it there (the nearest prompted frame then decides); one that does not is a further object."""
+        nothing_hidden = np.broadcast_to(False, (len(clip), clip.height, clip.width))
+        work = _Work(clip, estimate_camera(clip, nothing_hidden), progress)
+        work.steps = len(clip) * max(1, len(prompts.frames))
+        objects: list[_Object] = []
+        for frame in prompts.frames:
+            for mask in _prompted(work, prompts, frame):
+                _add(work, objects, frame, mask)
+            _correct(work, objects, prompts, frame)
+        if not objects:
+            raise InputError(
+                "only background points", "a prompt says where the object is", "add a box or a point on it"
+            )
+        joined = np.zeros((len(clip), clip.height, clip.width), bool)
+        for one in objects:
+            joined |= _followed(work, one)
+        return joined
+
+
+def _prompted(work: _Work, prompts: Prompts, frame: int) -> Iterator[np.ndarray]:
+    """The masks that the prompts of one frame lead to, bool (H, W) each."""
+    for prompt in prompts.masks:
+        if prompt.frame == frame:
+            yield _not_empty(
+                prompt.mask.astype(bool), f"the mask on frame {frame}", "give one with an object"
+            )
+    points = [p for p in prompts.points if p.frame == frame]
+    negative = [_pixel(work.clip, p) for p in points if not p.positive]
+    loose = [p for p in points if p.positive]
+    for prompt in prompts.boxes:
+        if prompt.frame != frame:
+            continue
+        near = prompt.box.grown(_BOX_SLACK * max(prompt.box.width, prompt.box.height))
+        own = [p for p in loose if near.contains(p.x, p.y)]
+        loose = [p for p in loose if p not in own]
+        mask = region_of_box(work.view(frame), prompt.box, [_pixel(work.clip, p) for p in own], negative)
+        yield _not_empty(
+            mask, f"the box {_text(prompt.box)} on frame {frame}", "draw it close round the object"
+        )
+    if loose and not any(one.frame == frame for one in prompts.masks):
+        positive = [_pixel(work.clip, p) for p in loose]
+        mask = region_of_points(work.view(frame), positive, negative)
+        _not_empty(
+            mask, f"the points on frame {frame}", "click on the middle of the object, or draw a box round it"
+        )
+        yield from _parts(mask)
+
+
+def _add(work: _Work, objects: list[_Object], frame: int, mask: np.ndarray) -> None:
+    """Let ``mask`` correct the object it meets on ``frame``, or be a new one."""
+    for one in objects:
+        if frame in one.known:
+            continue
+        there = _followed(work, one)[frame]
+        if (there & mask).sum() >= _SAME_OBJECT * (there | mask).sum():
+            one.known[frame], one.masks = mask, None
+            return
+    objects.append(_Object({frame: mask}))
+
+
+def _correct(work: _Work, objects: list[_Object], prompts: Prompts, frame: int) -> None:
+    """Apply the background points of ``frame`` to objects that other frames' prompts brought here."""
+    negative = [_pixel(work.clip, p) for p in prompts.points if p.frame == frame and not p.positive]
+    for one in objects:
+        if not negative or frame in one.known:
+            continue
+        there = _followed(work, one)[frame]
+        left = take_away(work.clip.frames[frame], there, negative)
+        if left.any() and not np.array_equal(left, there):
+            one.known[frame], one.masks = left, None
+
+
+def _followed(work: _Work, one: _Object) -> np.ndarray:
+    """The object's mask in every frame, bool (T, H, W): from each frame follow the nearest known one."""
+    if one.masks is not None:
+        return one.masks
+    frames, count = work.clip.frames, len(work.clip)
+    masks = np.zeros((count, work.clip.height, work.clip.width), bool)
+    keys = sorted(one.known)
+    for at, key in enumerate(keys):
+        first = 0 if at == 0 else (keys[at - 1] + key) // 2 + 1
+        stop = count if at == len(keys) - 1 else (key + keys[at + 1]) // 2 + 1
+        masks[key] = one.known[key]
+        work.tick()
+        for direction, end in ((1, stop), (-1, first - 1)):
+            tracker = Tracker.start(frames[key], one.known[key], work.view(key).backdrop(one.known[key]))
+            for t in range(key + direction, end, direction):
+                masks[t] = tracker.step(frames[t], between(work.camera, t - direction, t))
+                work.tick()
+    one.masks = masks
+    return masks
+
+
+def _parts(mask: np.ndarray) -> Iterator[np.ndarray]:
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        yield labels == label
+
+
+def _not_empty(mask: np.ndarray, what: str, remedy: str) -> np.ndarray:
+    if not mask.any():
+        raise InputError(what, "it leads to no object", remedy)
+    return mask
+
+
+def _pixel(clip: Clip, point: PointPrompt) -> tuple[int, int]:
+    return min(max(int(point.x), 0), clip.width - 1), min(max(int(point.y), 0), clip.height - 1)
+
+
+def _text(box: Box) -> str:
+    return f"{box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f}"

@@ -1,0 +1,225 @@
+"""From a box or points on one frame to the object's mask on that frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.core import Box
+from aftermath.segment.backdrop import Backdrop, difference
+from aftermath.segment.colours import ColourModel, bins_of
+from aftermath.segment.cut import cut, edge_cost, grab_cut
+from aftermath.segment.shapes import filled, grown, main_parts
+
+__all__ = ["Surroundings", "region_of_box", "region_of_points", "take_away"]
+
+_MOTION, _COLOUR, _SURE = 3.0, 0.8, 20.0  # what each kind of evidence counts at most
+_RING_SHARE = 0.15  # of a box's side: how much around it is looked at
+_FLOODS = (3, 5, 8, 12, 17, 23, 30)  # Lab levels a flood may climb from its point
+_MAX_POINT_SHARE = 0.5  # of the picture: an object pointed at is smaller
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """One frame and what moves in it: ``image`` uint8 (H, W, 3) RGB; ``differs`` float32 (H, W), from -1
+    (shows what most frames show) to 1 (does not), nearer 0 where the frames disagree or a shadow would
+    explain it; ``moved`` bool (H, W), where it surely differs. ``median``: float32 (H, W, 3), what most
+    frames show."""
+
+    image: np.ndarray
+    median: np.ndarray
+    differs: np.ndarray
+    moved: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray, median: np.ndarray, settled: np.ndarray) -> Surroundings:
+        """Compare a frame with the ``median``, float32 (H, W, 3), of the clip; ``settled``: bool (H, W),
+        where most frames agree on it."""
+        differs, shadow = difference(image, median, 2.0, exact=False)
+        moved = ((differs > 0) & ~shadow & settled).astype(np.uint8)
+        moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        moved = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+        share = np.where(settled, 1, 0.5) * np.where(shadow & (differs > 0), 0.3, 1)
+        return cls(image, median, (differs * share).astype(np.float32), moved > 0)
+
+    def backdrop(self, mask: np.ndarray) -> Backdrop:
+        """What stands behind the object ``mask``, bool (H, W), as far as this frame and the clip's median
+        show it.
+
+        The median shows the place the object left; where it came to rest, the median is the object itself.
+        So it is believed only when nothing else moved around the object.
+        """
+        behind = Backdrop.of(self.image, grown(mask, 3))
+        if _moves_alone(self.moved, grown(mask, 4), mask):
+            shown = grown(mask, 3) & (self.differs > 0.5)
+            behind.colour[shown] = self.median[shown]
+            behind.known |= shown
+        return behind
+
+
+def region_of_box(
+    scene: Surroundings, box: Box, positive: list[tuple[int, int]], negative: list[tuple[int, int]]
+) -> np.ndarray:
+    """The object inside ``box``, refined by points (x, y): bool (H, W), possibly empty.
+
+    GrabCut from the box. Where the box holds something that moves, alone, its motion says which pixels.
+    """
+    height, width = scene.image.shape[:2]
+    margin = _RING_SHARE * max(box.width, box.height) + 4
+    window = box.grown(margin).slices(width, height)
+    inside = np.zeros((height, width), bool)
+    inside[box.slices(width, height)] = True
+    inside = inside[window]
+    if inside.all():  # the box is the picture: its rim is the only background there is
+        inside = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
+    image = scene.image[window]
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    _mark(labels, image, window, positive, negative, 0.03 * min(box.width, box.height))
+    if _moves_alone(scene.moved[window], inside, inside):
+        found = _cut_by_motion(image, scene.differs[window], labels)
+    else:
+        found = grab_cut(image, labels)
+    mask = np.zeros((height, width), bool)
+    mask[window] = main_parts(filled(found, 0.1), labels == cv2.GC_FGD)
+    return mask
+
+
+def _cut_by_motion(image: np.ndarray, differs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What differs from the settled picture, then what shares its colours too; bool (h, w)."""
+    sure = np.select([labels == cv2.GC_BGD, labels == cv2.GC_FGD], [-_SURE, _SURE], 0).astype(np.float32)
+    cost, bins = edge_cost(image), bins_of(image)
+    found = cut(_MOTION * differs + sure, cost, differs > 0)
+    for _ in range(2):
+        if not found.any() or found.all():
+            break
+        colour = ColourModel(bins[found]).against(ColourModel(bins[~found]), bins)
+        found = cut(_MOTION * differs + _COLOUR * colour + sure, cost, found)
+    return found
+
+
+def _moves_alone(moved: np.ndarray, inside: np.ndarray, body: np.ndarray) -> bool:
+    """Whether what moves fills a good part of ``body`` and ends ``inside``, nothing else moving about it."""
+    reach = max(3, round(_RING_SHARE * float(inside.sum()) ** 0.5))
+    ring = grown(inside, reach) & ~inside
+    share = (moved & body).sum() / max(1, body.sum())
+    around = (moved & ring).sum() / max(1, ring.sum())
+    return share > 0.15 and around < 0.05
+
+
+def _mark(
+    labels: np.ndarray, image: np.ndarray, window: tuple[slice, slice],
+    positive: list[tuple[int, int]], negative: list[tuple[int, int]], radius: float,
+) -> None:  # fmt: skip
+    """Write points into GrabCut's labels, each with the little patch of one colour around it."""
+    for points, label in ((positive, cv2.GC_FGD), (negative, cv2.GC_BGD)):
+        for x, y in points:
+            at = x - window[1].start, y - window[0].start
+            if not (0 <= at[0] < labels.shape[1] and 0 <= at[1] < labels.shape[0]):
+                continue
+            patch = _flood(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), at, 8)
+            near = np.zeros(labels.shape, np.uint8)
+            cv2.circle(near, at, max(2, round(radius if label == cv2.GC_FGD else 3 * radius)), 1, -1)
+            labels[(near > 0) & patch] = label
+
+
+def region_of_points(
+    scene: Surroundings, positive: list[tuple[int, int]], negative: list[tuple[int, int]]
+) -> np.ndarray:
+    """The object under the ``positive`` points (x, y) and not under the ``negative`` ones: bool (H, W).
+
+    A point on something that moves means all of that. Elsewhere a region grows from it through like
+    colours, as far as its border lies best on edges; GrabCut then finds the object that these regions are
+    part of.
+    """
+    height, width = scene.image.shape[:2]
+    smooth = cv2.medianBlur(cv2.cvtColor(scene.image, cv2.COLOR_RGB2LAB), 5)
+    edges = _edge_strength(smooth)
+    seeds = np.zeros((height, width), bool)
+    for point in positive:
+        seeds |= _moving_part(scene.moved, point, negative)
+        if not seeds[point[1], point[0]]:
+            seeds |= _grown_region(smooth, edges, point, negative)
+    box = Box.of_mask(seeds)
+    if box is None:
+        return seeds
+    if len(positive) > 2:
+        hull = cv2.convexHull(np.array(positive, np.int32))
+        between = np.zeros((height, width), np.uint8)
+        cv2.fillConvexPoly(between, hull, 1)
+    else:
+        between = np.zeros((height, width), np.uint8)
+    margin = 0.25 * max(box.width, box.height) + 6
+    window = box.grown(margin).slices(width, height)
+    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
+    reach = 2 * max(1, round(0.06 * max(box.width, box.height))) + 1
+    wide = cv2.dilate((seeds | (between > 0)).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    labels[wide] = cv2.GC_PR_BGD
+    labels[(between > 0) | seeds] = cv2.GC_PR_FGD
+    labels[cv2.erode(seeds.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = cv2.GC_FGD
+    labels = labels[window]
+    _mark(labels, scene.image[window], window, positive, negative, 0.03 * min(box.width, box.height))
+    mask = np.zeros((height, width), bool)
+    found = filled(grab_cut(scene.image[window], labels), 0.1)
+    mask[window] = main_parts(found, labels == cv2.GC_FGD)
+    return mask
+
+
+def take_away(image: np.ndarray, mask: np.ndarray, negative: list[tuple[int, int]]) -> np.ndarray:
+    """``mask``, bool (H, W), without the parts that the ``negative`` points (x, y) lie on."""
+    smooth = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5)
+    edges = _edge_strength(smooth)
+    left = mask.copy()
+    for point in negative:
+        if left[point[1], point[0]]:
+            left &= ~_grown_region(smooth, edges, point, [])
+    return left
+
+
+def _moving_part(moved: np.ndarray, point: tuple[int, int], negative: list[tuple[int, int]]) -> np.ndarray:
+    _, labels = cv2.connectedComponents(moved.astype(np.uint8), connectivity=8)
+    label = labels[point[1], point[0]]
+    part = (labels == label) & (label > 0)
+    apart = not any(part[y, x] for x, y in negative)
+    return part if apart and part.mean() < _MAX_POINT_SHARE else np.zeros_like(part)
+
+
+def _grown_region(
+    lab: np.ndarray, edges: np.ndarray, point: tuple[int, int], negative: list[tuple[int, int]]
+) -> np.ndarray:
+    best, best_score = np.zeros(lab.shape[:2], bool), -1.0
+    for levels in _FLOODS:
+        region = filled(_flood(lab, point, levels), 0.2)
+        if region.mean() > _MAX_POINT_SHARE or any(region[y, x] for x, y in negative):
+            break
+        inner = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
+        border = region & ~inner
+        at_rim = border.copy()
+        at_rim[1:-1, 1:-1] = False
+        score = float(edges[border].mean()) * (1 - at_rim.sum() / border.sum())
+        if score > best_score or not best.any():
+            best, best_score = region, score
+    return best
+
+
+def _flood(lab: np.ndarray, point: tuple[int, int], levels: int) -> np.ndarray:
+    """Pixels joined to ``point`` (x, y) whose colour lies within ``levels`` of its own: bool (H, W)."""
+    reached = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), np.uint8)
+    flags = 8 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
+    cv2.floodFill(
+        lab.copy(),
+        reached,
+        point,
+        (0, 0, 0),
+        (2 * levels, levels, levels),
+        (2 * levels, levels, levels),
+        flags,
+    )
+    return reached[1:-1, 1:-1] > 0
+
+
+def _edge_strength(lab: np.ndarray) -> np.ndarray:
+    """Morphological gradient over all channels: float32 (H, W)."""
+    square = np.ones((3, 3), np.uint8)
+    return cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, square).astype(np.float32).max(-1)

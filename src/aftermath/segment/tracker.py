@@ -1,0 +1,209 @@
+"""Carrying one object's mask from frame to frame, noticing its loss, finding it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.core import Box
+from aftermath.scene.optical_flow import dis_flow, warp
+from aftermath.segment.backdrop import Backdrop
+from aftermath.segment.colours import ColourModel, bins_of
+from aftermath.segment.cut import cut, edge_cost
+from aftermath.segment.search import Template, find_again, find_shift
+from aftermath.segment.shapes import filled, grown
+
+__all__ = ["Tracker"]
+
+Window = tuple[slice, slice]
+
+_COLOUR, _BACKDROP, _CARRIED, _UNCHANGED = 0.8, 1.8, 2.5, 4.0  # what each kind of evidence counts at most
+_SHADOW_SHARE = 0.25  # how much a difference that looks like a shadow counts
+_MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
+_FAR = 0.25  # evidence a pixel
+_MARGIN_PX = 20
+_MIN_PX = 6  # pixels below which there is nothing to follow
+
+
+@dataclass
+class Tracker:
+    """One object, followed in one direction from a frame where its mask is known.
+
+    `step` takes the next frame and gives its mask. Everything here is in pixels of the current frame.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    backdrop: Backdrop
+    model: ColourModel
+    first_model: ColourModel
+    template: Template
+    area: float
+    velocity: np.ndarray
+    lost: int = 0
+
+    @classmethod
+    def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Backdrop) -> Tracker:
+        """Begin at ``image``, uint8 (H, W, 3) RGB, where the object is ``mask``, bool (H, W), not empty.
+
+        ``backdrop``: what is known to stand behind; it becomes this tracker's own.
+        """
+        model = ColourModel(bins_of(image)[mask])
+        return cls(
+            image=image,
+            mask=mask,
+            backdrop=backdrop,
+            model=model,
+            first_model=ColourModel(bins_of(image)[mask]),
+            template=Template.of(image, mask),
+            area=float(mask.sum()),
+            velocity=np.zeros(2),
+        )
+
+    def step(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
+        """The mask in the next frame; ``camera``: the homography from the last frame's pixels to its."""
+        self.backdrop.follow(camera)
+        mask = self._find(image) if self.lost else self._carry(image, camera)
+        if not self.lost and not self._plausible(image, mask):
+            self.lost, mask = 1, self._find(image)
+        elif self.lost and mask.any():
+            self.lost = 0
+        if self.lost:
+            self.lost += 1
+            mask = np.zeros_like(mask)
+            self.velocity *= 0.8
+        else:
+            self._learn(image, mask)
+        self.backdrop.learn(image, grown(mask, 3) if mask.any() else mask)
+        self.image, self.mask = image, mask
+        return mask
+
+    def _carry(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
+        """Follow the object from the last frame."""
+        height, width = self.mask.shape
+        box = Box.of_mask(self.mask)
+        assert box is not None, "only an object in view is carried"
+        shift = find_shift(self.image, self.mask, image, self.velocity)
+        reach = _MARGIN_PX + 0.15 * max(box.width, box.height)
+        there = box.moved(*shift)
+        joint = Box(
+            min(box.x0, there.x0), min(box.y0, there.y0), max(box.x1, there.x1), max(box.y1, there.y1)
+        )
+        window = joint.grown(reach).slices(width, height)
+        carried, trust = self._carried(image, window, shift)
+        evidence = self._evidence(image, window) + _CARRIED * (2 * carried - 1) * trust
+        same = self._unchanged(image, window, camera)
+        evidence += _UNCHANGED * same * np.where(self.mask[window], 1, -1)
+        evidence -= _far(carried > 0.5, float(np.linalg.norm(shift)))
+        cost = edge_cost(image[window])
+        found = cut(evidence.astype(np.float32), cost, carried > 0.5)
+        found = self._settle(found, carried > 0.5)
+        mask = np.zeros_like(self.mask)
+        mask[window] = found
+        self.velocity = 0.5 * self.velocity + 0.5 * shift
+        return mask
+
+    def _carried(self, image: np.ndarray, window: Window, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where flow says the object is: float32 (h, w), 0 to 1, and how far to trust that, 0 to 1.
+
+        Two flows compete at each pixel: one for what stands still, one that starts from the object's own
+        motion; the one that explains the pixel better wins.
+        """
+        now, last, mask = image[window], self.image[window], self.mask[window].astype(np.float32)
+        starts: list[np.ndarray | None] = [None]
+        if np.linalg.norm(shift) > 2:
+            starts.append(np.broadcast_to(-shift.astype(np.float32), (*now.shape[:2], 2)))
+        carried, weight, trust = (np.zeros(now.shape[:2], np.float32) for _ in range(3))
+        for start in starts:
+            back = dis_flow(now, last, initial=start, preset="medium")
+            error = np.abs(warp(last, back).astype(np.float32) - now).max(-1)
+            error = cv2.blur(error, (5, 5))
+            believed = np.exp(-np.square(error / _MATCH)) + 1e-4
+            vote = np.square(believed) ** 2
+            carried += vote * warp(mask, back)
+            weight += vote
+            trust = np.maximum(trust, believed)
+        return carried / weight, trust
+
+    def _evidence(self, image: np.ndarray, window: Window) -> np.ndarray:
+        """What colours and the backdrop say: positive for the object."""
+        bins = bins_of(image[window])
+        background = ColourModel(bins_of(self.image)[~grown(self.mask, 3)])
+        background.blend(ColourModel(bins_of(self.image[window])[~grown(self.mask[window], 3)]), 0.5)
+        colour = self.model.against(background, bins)
+        differs, shadow = self.backdrop.evidence(image, window)
+        differs = np.where(shadow & (differs > 0), _SHADOW_SHARE * differs, differs)
+        return _COLOUR * colour + _BACKDROP * differs
+
+    def _unchanged(self, image: np.ndarray, window: Window, camera: np.ndarray) -> np.ndarray:
+        """1 where a still camera sees what it saw one frame before, else less; float32 (h, w)."""
+        if not np.array_equal(camera, np.eye(3)):
+            return np.zeros(self.mask[window].shape, np.float32)
+        change = np.abs(image[window].astype(np.int16) - self.image[window]).max(-1).astype(np.float32)
+        change = cv2.dilate(cv2.GaussianBlur(change, (3, 3), 0), np.ones((3, 3), np.uint8))
+        limit = 2.5 * self.backdrop.noise + 2
+        return np.clip((2 * limit - change) / limit, 0, 1)
+
+    def _settle(self, found: np.ndarray, carried: np.ndarray) -> np.ndarray:
+        """Drop what does not hang together with the object carried here; close pinholes."""
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+        if count > 1:
+            overlap = np.bincount(labels[carried], minlength=count)
+            areas = stats[:, cv2.CC_STAT_AREA]
+            keep = (overlap >= 0.2 * areas) & (areas >= 0.01 * areas[1:].max())
+            keep[0] = False
+            found = keep[labels]
+        return filled(found, 0.06)
+
+    def _plausible(self, image: np.ndarray, mask: np.ndarray) -> bool:
+        """Whether ``mask`` can be the object: its size, its colours, not what the backdrop shows anyway."""
+        box = Box.of_mask(mask)
+        if box is None:
+            return False
+        area = float(mask.sum())
+        if area < max(_MIN_PX, 0.06 * self.area) or area > 3 * self.area:
+            return False
+        window = box.slices(mask.shape[1], mask.shape[0])
+        inside = mask[window]
+        model = ColourModel(bins_of(image[window])[inside])
+        if max(model.likeness(self.model), model.likeness(self.first_model)) < 0.35:
+            return False
+        differs, _ = self.backdrop.evidence(image, window)
+        return float((differs[inside] < -0.5).mean()) < 0.6
+
+    def _learn(self, image: np.ndarray, mask: np.ndarray) -> None:
+        area = float(mask.sum())
+        self.area += (0.1 if area > 0.6 * self.area else 0.01) * (area - self.area)
+        if area < 0.5 * self.area:  # half hidden: not a view to learn from
+            return
+        self.model.blend(ColourModel(bins_of(image)[mask]), 0.1)
+        self.model.blend(self.first_model, 0.03)
+        self.template = Template.of(image, mask)
+
+    def _find(self, image: np.ndarray) -> np.ndarray:
+        """Look for the lost object in the whole picture; all False where it is not seen."""
+        whole = slice(0, image.shape[0]), slice(0, image.shape[1])
+        differs, shadow = self.backdrop.evidence(image, whole)
+        background = ColourModel(bins_of(np.clip(self.backdrop.colour, 0, 255).astype(np.uint8)))
+        colour = self.model.against(background, bins_of(image))
+        likely = _COLOUR * colour + _BACKDROP * np.where(shadow & (differs > 0), 0, differs)
+        found = find_again(image, likely, self.template, self.area)
+        if found is None:
+            return np.zeros(image.shape[:2], bool)
+        box = Box.of_mask(found)
+        assert box is not None, "a found object has pixels"
+        window = box.grown(_MARGIN_PX).slices(image.shape[1], image.shape[0])
+        evidence = likely[window] + np.where(found[window], 0.5, -0.5)
+        mask = np.zeros(image.shape[:2], bool)
+        mask[window] = cut(evidence.astype(np.float32), edge_cost(image[window]), found[window])
+        return mask if self._plausible(image, mask) else np.zeros_like(mask)
+
+
+def _far(carried: np.ndarray, speed: float) -> np.ndarray:
+    """What a pixel pays for lying away from where the object was carried: objects grow little in a frame."""
+    if not carried.any():
+        return np.zeros(carried.shape, np.float32)
+    distance = cv2.distanceTransform((~carried).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.clip(_FAR * (distance - 2 - 0.2 * speed), 0, 8)
