@@ -48,7 +48,7 @@ class Regions(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class MaskOptions:
-    """How a clip is analysed. A value out of range raises pydantic's `ValidationError`, which is a ValueError."""
+    """How a clip is analysed. A value out of range raises pydantic's `ValidationError`, a ValueError."""
 
     segmenter: Annotated[SegmenterName, Field(description="Who finds the object's pixels.")] = (
         SegmenterName.FLOW

@@ -1,0 +1,5 @@
+"""``python -m aftermath``."""
+
+from aftermath.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The command line. It only translates: options to values, progress to a bar, errors to one line and a code.
+
+Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aftermath.cli.execute import CLICK_ERROR, execute, say
+from aftermath.cli.parameters import Asked, Display, expanded
+from aftermath.config import MaskOptions, RemoveOptions
+
+if TYPE_CHECKING:
+    from aftermath.remove import Result
+    from aftermath.session import Progress
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    help="Remove an object from a video together with everything it caused.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+_Prompt = Annotated[str, typer.Option("--prompt", help="What the scene looks like without it, in words.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Remove an object from a video together with everything it caused."""
+    if version:
+        from aftermath.provenance import package_version
+
+        typer.echo(f"aftermath {package_version()}")
+        raise typer.Exit
+
+
+@app.command("remove")
+@expanded
+def remove_command(asked: Asked, options: RemoveOptions, display: Display, prompt: _Prompt = "") -> None:
+    """Remove an object from CLIP, with everything it caused.
+
+    Say what it is with --box, --point, --mask or --quadmask, in pixels of the clip. A run that was stopped
+    goes on when the same command is given again.
+    """
+
+    def work(progress: Progress | None) -> Result:
+        from aftermath.remove import remove
+
+        return remove(**asked.arguments(), prompt=prompt, options=options, progress=progress)
+
+    execute(work, display)
+
+
+@app.command("mask")
+@expanded
+def mask_command(asked: Asked, options: MaskOptions, display: Display) -> None:
+    """Stop at the quadmask: write which pixels of CLIP are the object, and which it affects."""
+
+    def work(progress: Progress | None) -> Result:
+        from aftermath.remove import mask
+
+        return mask(**asked.arguments(), options=options, progress=progress)
+
+    execute(work, display)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what this installation and this machine can do."""
+    from aftermath.cli.doctor import examine, report
+
+    report(examine(), as_json=as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite stop tidies up like Ctrl-C
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except CLICK_ERROR as error:
+        if message := error.format_message():  # empty where typer has shown the help already
+            say(f"{message} (aftermath --help tells more)")
+        code = error.exit_code
+    except typer.Abort:
+        code = 130
+    sys.exit(code or 0)

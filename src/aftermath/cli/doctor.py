@@ -1,0 +1,61 @@
+"""What this installation and this machine can do."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from typing import Any
+
+import typer
+
+from aftermath.config import Codec, Engine
+from aftermath.engines import choose_engine, missing
+from aftermath.provenance import versions
+
+__all__ = ["examine", "report"]
+
+_ENCODERS = {
+    Codec.H264: "libx264",
+    Codec.HEVC: "libx265",
+    Codec.PRORES: "prores_ks",
+    Codec.FFV1: "ffv1",
+    Codec.PNG: "png",
+}
+
+
+def examine() -> dict[str, Any]:
+    """Versions, codecs, cores, memory and engines, as JSON values."""
+    import av
+
+    engine, why = choose_engine(Engine.AUTO)
+    return {
+        "versions": versions(),
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory_gb": _memory_gb(),
+        "codecs": {str(codec): name in av.codecs_available for codec, name in _ENCODERS.items()},
+        "engines": {str(e): missing(e) or "ready" for e in Engine if e is not Engine.AUTO},
+        "auto": f"{engine}: {why}",
+    }
+
+
+def report(found: dict[str, Any], *, as_json: bool) -> None:
+    """Print what `examine` found."""
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    lines = [f"{name:<32} {number}" for name, number in found["versions"].items()]
+    memory = "unknown" if found["memory_gb"] is None else f"{found['memory_gb']:.1f} GB"
+    lines += [f"{'machine':<32} {found['machine']}, {found['cores']} cores, {memory} memory"]
+    lines += [f"{'codec ' + c:<32} {'ready' if ok else 'missing'}" for c, ok in found["codecs"].items()]
+    lines += [f"{'engine ' + engine:<32} {state}" for engine, state in found["engines"].items()]
+    lines += [f"{'engine auto':<32} takes {found['auto']}"]
+    typer.echo("\n".join(lines))
+
+
+def _memory_gb() -> float | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    except (AttributeError, ValueError, OSError):
+        return None

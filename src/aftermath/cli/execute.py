@@ -1,0 +1,67 @@
+"""Run a piece of work for the command line: show how far it is, tell how it ended, choose the exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from aftermath.cli.parameters import Display
+from aftermath.errors import AftermathError, InputError
+
+if TYPE_CHECKING:
+    from aftermath.remove import Result
+    from aftermath.session import Progress
+
+__all__ = ["CLICK_ERROR", "execute", "say"]
+
+CLICK_ERROR: Any = typer.BadParameter.__mro__[2]  # typer gives its ClickException no public name
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(f"aftermath: {' '.join(message.split())}", err=True)
+
+
+def execute(work: Callable[[Progress | None], Result], display: Display) -> None:
+    """Do ``work`` and tell how it went. Raises `typer.Exit` where it fails."""
+    try:
+        result = _with_progress(work, display)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from where it was")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if display.debug:
+            traceback.print_exc()
+        say(_line(error))
+        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+    _tell(result, display)
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, AftermathError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (this should not happen; --debug shows where)"
+
+
+def _with_progress(work: Callable[[Progress | None], Result], display: Display) -> Result:
+    if display.quiet or display.json or not sys.stderr.isatty():
+        return work(None)
+    from aftermath.cli.progress import bars
+
+    with bars() as progress:
+        return work(progress)
+
+
+def _tell(result: Result, display: Display) -> None:
+    from aftermath.cli.summary import as_json, as_text
+
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if display.json:
+        typer.echo(as_json(result))
+    elif not display.quiet:
+        typer.echo(as_text(result))

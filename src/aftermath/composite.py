@@ -1,0 +1,52 @@
+"""How new pixels meet the source: a seam that lies wholly inside the changed region."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from aftermath.core import Level
+
+__all__ = ["blend", "blend_weight", "seam_width_px"]
+
+_REFERENCE_PX = 1920  # the picture whose pixels ``feather_px`` counts
+
+
+def seam_width_px(feather_px: float, width: int, height: int) -> float:
+    """The seam's width in a picture of this size, pixels: it grows with the picture."""
+    return feather_px * max(width, height) / _REFERENCE_PX
+
+
+def blend_weight(levels: np.ndarray, feather_px: float) -> np.ndarray:
+    """How much of the new picture goes into each pixel.
+
+    ``levels``: uint8 (H, W), one frame of a quadmask. ``feather_px``: the seam's width in pixels of this
+    frame. Returns float32 (H, W): exactly 0 on keep, rising with the distance from it to exactly 1. The
+    object's own pixels are 1 throughout, since a share of them would show as a ghost, and there is no seam
+    along the picture's border, where nothing is joined.
+    """
+    changed = (levels != Level.KEEP).astype(np.uint8)
+    if feather_px <= 0 or not changed.any() or changed.all():
+        return changed.astype(np.float32)
+    weight = np.zeros(levels.shape, np.float32)
+    region = _reach(changed)
+    distance = cv2.distanceTransform(changed[region], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    weight[region] = np.minimum(distance / np.float32(feather_px + 1), 1)
+    weight[levels <= Level.OVERLAP] = 1
+    return weight
+
+
+def blend(source: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mix two pictures, uint8 (H, W, 3), by ``weight``, float32 (H, W); returns uint8 (H, W, 3)."""
+    share = weight[..., None]
+    mixed = source.astype(np.float32) * (1 - share) + painted.astype(np.float32) * share
+    return np.where(share > 0, np.rint(mixed).astype(np.uint8), source)
+
+
+def _reach(changed: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that hold every changed pixel and one pixel of keep round them."""
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - 1), int(rows[-1]) + 2),
+        slice(max(0, int(columns[0]) - 1), int(columns[-1]) + 2),
+    )

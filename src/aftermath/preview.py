@@ -1,0 +1,95 @@
+"""Pictures of a result for a person to judge it by: a contact sheet, and before beside after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from aftermath.core import Clip, Level, Quadmask, fit_long_side
+
+__all__ = ["contact_sheet", "save_picture", "side_by_side"]
+
+_COLUMNS = 8
+_CELL_PX = 320  # long side of one picture on the sheet
+_GAP_PX = 6
+_LABEL_PX = 30
+_PAPER = (24, 24, 26)
+_INK = (235, 235, 235)
+_COLOURS = {Level.PRIMARY: (230, 60, 60), Level.OVERLAP: (200, 80, 220), Level.AFFECTED: (250, 180, 40)}
+_LEGEND = "quadmask: red = the object, amber = affected by it, violet = both"
+
+
+def contact_sheet(before: Clip, quadmask: Quadmask, after: Clip | None) -> np.ndarray:
+    """Up to eight moments of a run: before, the quadmask over it, and after where there is one.
+
+    All at one length; ``quadmask`` at the size of ``before``. Returns uint8 (H, W, 3), RGB.
+    """
+    shown = _spread(len(before))
+    size = fit_long_side(before.width, before.height, _CELL_PX)
+    rows = [
+        _row([_labelled(before, t, size) for t in shown], "before"),
+        _row([_resized(_overlaid(before.frames[t], quadmask.values[t]), size) for t in shown], _LEGEND),
+    ]
+    if after is not None:
+        rows.append(_row([_resized(after.frames[t], size) for t in shown], "after"))
+    return np.concatenate(rows)
+
+
+def side_by_side(before: Clip, after: Clip) -> Iterator[np.ndarray]:
+    """Frames of before (left) and after (right): uint8 (H, W, 3), RGB, at most 1920 wide, with even sides."""
+    width, height = fit_long_side(before.width, before.height, 960)
+    size = max(2, width - width % 2), max(2, height - height % 2)
+    for left, right in zip(before.frames, after.frames, strict=True):
+        yield np.concatenate([_resized(left, size), _resized(right, size)], axis=1)
+
+
+def _spread(num_frames: int) -> list[int]:
+    return sorted({round(t) for t in np.linspace(0, num_frames - 1, _COLUMNS)})
+
+
+def _row(pictures: list[np.ndarray], label: str) -> np.ndarray:
+    height, width = pictures[0].shape[:2]
+    columns = len(pictures)
+    sheet = np.full(
+        (height + _LABEL_PX + _GAP_PX, columns * (width + _GAP_PX) + _GAP_PX, 3), _PAPER, np.uint8
+    )
+    for index, picture in enumerate(pictures):
+        left = _GAP_PX + index * (width + _GAP_PX)
+        sheet[_LABEL_PX : _LABEL_PX + height, left : left + width] = picture
+    _write(sheet, label, (_GAP_PX, _LABEL_PX - 9), 18)
+    return sheet
+
+
+def _labelled(clip: Clip, frame: int, size: tuple[int, int]) -> np.ndarray:
+    picture = _resized(clip.frames[frame], size)
+    picture[-24:] = (picture[-24:] * 0.35).astype(np.uint8)
+    _write(picture, f"frame {frame}, {clip.times_s[frame]:.2f} s", (6, size[1] - 7), 16)
+    return picture
+
+
+def _overlaid(frame: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The frame greyed, with the quadmask's levels in colour over it."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    out = np.repeat((grey * 0.7).astype(np.uint8)[..., None], 3, axis=2)
+    for level, colour in _COLOURS.items():
+        here = levels == level
+        out[here] = (out[here] * 0.4 + np.array(colour) * 0.6).astype(np.uint8)
+    return out
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    smaller = size[0] < picture.shape[1]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _write(picture: np.ndarray, text: str, at: tuple[int, int], size_px: int) -> None:
+    cv2.putText(picture, text, at, _INK, cv2.FontFace("sans"), size_px, 400)
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture, uint8 (H, W, 3) RGB, as PNG. Raises OSError where that fails."""
+    if not cv2.imwrite(str(path), picture[..., ::-1]):
+        raise OSError(f"{path} could not be written")

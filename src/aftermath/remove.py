@@ -1,0 +1,177 @@
+"""The whole flow, and the only place that sequences stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftermath.config import Engine, MaskOptions, RemoveOptions
+
+if TYPE_CHECKING:
+    from aftermath.core import Plan
+    from aftermath.reason.base import Hint, Reasoning
+    from aftermath.scene.base import Scene
+    from aftermath.segment.base import BoxPrompt, PointPrompt
+    from aftermath.session import Progress, Session
+
+__all__ = ["Result", "mask", "remove"]
+
+# Everything heavy is imported where it is used, so that `aftermath --help` answers at once.
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made and found. Files of ``folder`` that the run did not make are None."""
+
+    output: Path
+    folder: Path
+    quadmask: Path
+    contact_sheet: Path
+    side_by_side: Path | None
+    plan: Plan
+    num_frames: int
+    width: int
+    height: int
+    camera: str
+    engine: str
+    engine_why: str
+    share_invented: float | None
+    warnings: tuple[str, ...]
+    stage_times_s: dict[str, float]
+    reused: tuple[str, ...]
+
+
+def remove(
+    clip: str | Path,
+    output: str | Path,
+    *,
+    boxes: Sequence[str | BoxPrompt] = (),
+    points: Sequence[str | PointPrompt] = (),
+    mask: str | Path | None = None,
+    quadmask: str | Path | None = None,
+    affected: Sequence[str | Hint] = (),
+    plan: str | Path | None = None,
+    prompt: str = "",
+    options: RemoveOptions | None = None,
+    work: str | Path | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Remove an object from ``clip``, with everything it caused, and write the result to ``output``.
+
+    The object is what ``boxes`` and ``points`` show, or ``mask`` (a black-and-white video of the clip's
+    length, or one picture), or ``quadmask``. ``affected`` is what the user knows and the picture does not
+    show; ``plan`` (a ``plan.json`` or the reference's ``vlm_analysis.json``) replaces what the reasoner
+    finds. Written forms and coordinates: see `aftermath.request`. ``clip`` may be a sequence folder.
+    ``work``: the run folder, by default ``OUTPUT.aftermath``; a run that was stopped goes on there, unless
+    ``fresh``.
+
+    Raises `InputError` for anything that cannot be used, and leaves nothing behind then; `MediaError` where
+    a file cannot be decoded or encoded.
+    """
+    from aftermath import stages
+    from aftermath.engines import choose_engine
+    from aftermath.request import read_request
+    from aftermath.session import Session
+
+    options = options or RemoveOptions()
+    engine, why = choose_engine(options.engine)
+    request = read_request(
+        clip,
+        boxes=boxes,
+        points=points,
+        mask=mask,
+        quadmask=quadmask,
+        affected=affected,
+        plan=plan,
+        prompt=prompt,
+    )
+    with Session(
+        request, Path(output), options, codec=options.codec, work=_path(work), fresh=fresh, progress=progress
+    ) as session:
+        primary = stages.segment(session)
+        scene = stages.analyse(session, primary)
+        reasoning = stages.reason(session, primary, scene)
+        levels = stages.regions(session, primary, scene, reasoning)
+        quadmask_file = stages.write_quadmask(session, levels)
+        painted = stages.paint(session, scene, reasoning, levels, quadmask_file, engine, options)
+        stages.show(session, levels, session.output)
+        return _finish(session, scene, reasoning, len(levels), engine, why, painted.facts)
+
+
+def mask(
+    clip: str | Path,
+    output: str | Path,
+    *,
+    boxes: Sequence[str | BoxPrompt] = (),
+    points: Sequence[str | PointPrompt] = (),
+    mask: str | Path | None = None,
+    quadmask: str | Path | None = None,
+    affected: Sequence[str | Hint] = (),
+    plan: str | Path | None = None,
+    options: MaskOptions | None = None,
+    work: str | Path | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Stop at the quadmask, and write that to ``output`` (.mkv or .mp4, lossless). See `remove`."""
+    from aftermath import stages
+    from aftermath.request import read_request
+    from aftermath.session import Session
+
+    request = read_request(
+        clip, boxes=boxes, points=points, mask=mask, quadmask=quadmask, affected=affected, plan=plan
+    )
+    with Session(
+        request, Path(output), options or MaskOptions(), work=_path(work), fresh=fresh, progress=progress
+    ) as session:
+        primary = stages.segment(session)
+        scene = stages.analyse(session, primary)
+        reasoning = stages.reason(session, primary, scene)
+        levels = stages.regions(session, primary, scene, reasoning)
+        stages.copy_quadmask(session, stages.write_quadmask(session, levels))
+        stages.show(session, levels, None)
+        return _finish(session, scene, reasoning, len(levels))
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _finish(
+    session: Session,
+    scene: Scene,
+    reasoning: Reasoning,
+    num_frames: int,
+    engine: Engine | None = None,
+    why: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> Result:
+    """Write the record of the run, and hand its outcome back."""
+    from aftermath.media.runs import Stage
+    from aftermath.provenance import run_record
+
+    folder, facts = session.folder, facts or {}
+    result = Result(
+        output=session.output,
+        folder=folder.root,
+        quadmask=folder.file(Stage.QUADMASK),
+        contact_sheet=folder.file(Stage.CONTACT_SHEET),
+        side_by_side=folder.file(Stage.SIDE_BY_SIDE) if engine else None,
+        plan=reasoning.plan,
+        num_frames=num_frames,
+        width=session.info.width,
+        height=session.info.height,
+        camera=str(scene.camera.kind),
+        engine=str(engine or ""),
+        engine_why=why,
+        share_invented=facts.get("share_invented"),
+        warnings=tuple(session.warnings),
+        stage_times_s=dict(session.seconds),
+        reused=tuple(session.reused),
+    )
+    folder.write_text(folder.plan_file, reasoning.plan.to_json())
+    folder.write_text(folder.run_file, run_record(result, session.request, session.options, facts))
+    return result

@@ -1,0 +1,163 @@
+"""`Session`: one run of one clip. It keeps time, warnings and stage results, and sequences nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from aftermath.config import Codec, MaskOptions
+from aftermath.core import Clip
+from aftermath.errors import InputError
+from aftermath.media.arrays import load_arrays, save_arrays
+from aftermath.media.files import check_folder
+from aftermath.media.formats import check_target
+from aftermath.media.runs import (
+    Record,
+    RunFolder,
+    Stage,
+    default_folder,
+    digest,
+    forget_leftovers,
+    key_of,
+    write_whole,
+)
+from aftermath.media.video import probe, read_clip
+from aftermath.provenance import code_digest, versions
+from aftermath.request import Request
+
+__all__ = ["Progress", "Session", "Steps"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps in all)."""
+
+Steps = Callable[[int, int], None]
+"""The same, within one stage."""
+
+
+class Session:
+    """One run, a context manager round its run folder; see `RunFolder` for what it leaves behind, and when.
+
+    Everything about ``request`` and ``output`` that can be checked without decoding the clip is checked
+    here, before anything is written. ``codec`` is None where the output is a quadmask. Raises `InputError`.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        output: Path,
+        options: MaskOptions,
+        *,
+        codec: Codec | None = None,
+        work: Path | None = None,
+        fresh: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.request, self.output, self.options = request, output, options
+        self.info = probe(request.clip)
+        request.check_within(self.info.width, self.info.height)
+        _check_output(output, request, codec)
+        self.warnings: list[str] = []
+        self.seconds: dict[str, float] = {}
+        self.reused: list[str] = []
+        self.folder = RunFolder(work or default_folder(output), fresh=fresh, warn=self.warn)
+        self._progress = progress or (lambda stage, done, total: None)
+        self._key = ""
+
+    def __enter__(self) -> Self:
+        self.folder.__enter__()
+        forget_leftovers(self.output)
+        self._key = key_of(code=code_digest(), versions=versions(), clip=digest(self.request.clip))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.folder.__exit__(kind, error, trace)
+
+    def warn(self, message: str) -> None:
+        """Remember a warning, once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def steps(self, stage: str) -> Steps:
+        """The progress callback of one stage."""
+        return lambda done, total: self._progress(stage, done, total)
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The analysed clip, decoded when first needed. Raises `InputError` for frames it lacks."""
+        started = time.perf_counter()
+        size = self.options.analysis_long_side_px
+        clip = read_clip(self.info.path, size, self.folder.scratch, self.steps("read"), self.warn)
+        self.request.check_frames(len(clip))
+        self.seconds["read"] = round(time.perf_counter() - started, 3)
+        return clip
+
+    def arrays(
+        self, stage: Stage, make: Callable[[Steps], Mapping[str, np.ndarray]], **depends_on: Any
+    ) -> dict[str, np.ndarray]:
+        """The arrays of a stage, by name; see `produce`.
+
+        They are always the ones read back, so that a run that was stopped goes on from the same values.
+        """
+        target = self.folder.file(stage)
+
+        def write(steps: Steps) -> None:
+            arrays = make(steps)
+            write_whole(target, lambda part: save_arrays(part, arrays))
+
+        self.produce(stage, write, **depends_on)
+        return load_arrays(target)
+
+    def produce(
+        self,
+        stage: Stage,
+        write: Callable[[Steps], Mapping[str, Any] | None],
+        *,
+        target: Path | None = None,
+        **depends_on: Any,
+    ) -> Record:
+        """Have ``write`` make a stage's file (or ``target``) unless it is there and whole.
+
+        ``depends_on`` is everything the file depends on beside the stages before it. What ``write`` returns
+        is remembered as the record's facts.
+        """
+        self._key = key_of(before=self._key, stage=stage, **depends_on)
+        record = self.folder.recall(stage, self._key, target)
+        if record is None:
+            record = self._make(stage, write, target or self.folder.file(stage))
+            self.folder.keep(stage, record)
+        else:
+            self.reused.append(stage)
+            for message in record.warnings:
+                self.warn(message)
+        self.seconds[stage] = record.seconds
+        return record
+
+    def _make(self, stage: Stage, write: Callable[[Steps], Mapping[str, Any] | None], target: Path) -> Record:
+        known, reading_s = len(self.warnings), self.seconds.get("read", 0.0)
+        started = time.perf_counter()
+        facts = write(self.steps(stage)) or {}
+        reading_s = self.seconds.get("read", 0.0) - reading_s  # counted as a stage of its own
+        seconds = round(time.perf_counter() - started - reading_s, 3)
+        return Record(self._key, digest(target), seconds, tuple(self.warnings[known:]), facts)
+
+
+def _check_output(output: Path, request: Request, codec: Codec | None) -> None:
+    for path in request.files:
+        if output.exists() and output.samefile(path):
+            raise InputError(
+                f"{output}", "the output would overwrite an input", "give the output another name"
+            )
+    if codec is not None:
+        check_target(output, codec)
+    elif output.suffix.lower() not in (".mkv", ".mp4"):
+        raise InputError(f"{output}", "a quadmask is written as .mkv or .mp4", "change the suffix")
+    else:
+        check_folder(output)

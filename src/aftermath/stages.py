@@ -1,0 +1,296 @@
+"""One function a stage: what it does, what its result depends on, and how that is kept.
+
+`aftermath.remove` calls them in order. Every function takes the `Session` first, and gives back what stands
+in the run folder where that is still good.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aftermath.composite import blend_weight, seam_width_px
+from aftermath.config import Engine, RemoveOptions
+from aftermath.core import Clip, Level, Plan, Quadmask
+from aftermath.engines import build_renderer
+from aftermath.errors import InputError
+from aftermath.media.masks import read_binary_mask, read_masks, read_quadmask, resize_levels, write_masks
+from aftermath.media.runs import Record, Stage, digest, write_whole
+from aftermath.media.video import VideoWriter, read_clip, read_frames, write_rgb_video
+from aftermath.preview import contact_sheet, save_picture, side_by_side
+from aftermath.reason.base import Hint, Reasoning
+from aftermath.render.base import Job
+from aftermath.scene.base import Scene
+from aftermath.segment.base import MaskPrompt, Prompts
+from aftermath.session import Session, Steps
+
+__all__ = ["analyse", "copy_quadmask", "paint", "reason", "regions", "segment", "show", "write_quadmask"]
+
+_T = TypeVar("_T")
+
+
+def segment(session: Session) -> np.ndarray:
+    """The object's pixels: boolean (T, H, W) at the analysed size."""
+    request, options = session.request, session.options
+    return session.arrays(
+        Stage.SEGMENT,
+        lambda steps: {"primary": _checked(_primary(session, steps))},
+        prompts=request.prompts,
+        mask=_digest(request.mask),
+        mask_frame=request.mask_frame,
+        quadmask=_digest(request.quadmask),
+        segmenter=options.segmenter,
+        long_side_px=options.analysis_long_side_px,
+    )["primary"]
+
+
+def analyse(session: Session, primary: np.ndarray) -> Scene:
+    """The camera, what stands behind, and what moves."""
+    from aftermath.scene.analyse import analyse_scene
+
+    arrays = session.arrays(
+        Stage.SCENE, lambda steps: analyse_scene(session.clip, primary, steps).to_arrays()
+    )
+    return Scene.from_arrays(arrays)
+
+
+def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
+    """What else would be different; a plan that the user gave replaces what the reasoner finds."""
+    from aftermath.reason.motion import MotionReasoner
+
+    request = session.request
+
+    def make(steps: Steps) -> dict[str, np.ndarray]:
+        clip = session.clip
+        hints = request.scaled_hints(clip)
+
+        def ask(*more: Hint) -> Reasoning:
+            return MotionReasoner().reason(clip, primary, scene, (*hints, *more), steps)
+
+        found = ask()
+        return _to_arrays(found if request.plan is None else _follow(session, request.plan, found, ask))
+
+    arrays = session.arrays(
+        Stage.REASON,
+        make,
+        hints=request.hints,
+        plan=_digest(request.plan),
+        reasoner=session.options.reasoner,
+    )
+    return _from_arrays(arrays)
+
+
+def regions(session: Session, primary: np.ndarray, scene: Scene, reasoning: Reasoning) -> Quadmask:
+    """The quadmask at the analysed size; one that the user gave is used as it is."""
+    from aftermath.reason.regions import build_quadmask
+
+    shape = session.options.regions
+
+    def make(steps: Steps) -> dict[str, np.ndarray]:
+        clip = session.clip
+        if session.request.quadmask is not None:
+            levels = (resize_levels(frame, clip.width, clip.height) for frame in _given_quadmask(session))
+            return {"levels": np.stack(list(levels))}
+        return {"levels": build_quadmask(clip, scene, primary, reasoning, regions=shape).values}
+
+    return Quadmask(session.arrays(Stage.REGIONS, make, regions=shape)["levels"])
+
+
+def write_quadmask(session: Session, levels: Quadmask) -> Path:
+    """The quadmask at the source's size, as a lossless file that is streamed from here on."""
+    target = session.folder.file(Stage.QUADMASK)
+
+    def write(steps: Steps) -> None:
+        frames = _counted(_full_quadmask(session, levels), len(levels), steps)
+        write_whole(target, lambda part: write_masks(part, frames, session.info.frame_rate))
+
+    session.produce(Stage.QUADMASK, write)
+    return target
+
+
+def copy_quadmask(session: Session, quadmask: Path) -> None:
+    """The quadmask as the output, in the form that the output's suffix asks for."""
+    session.produce(
+        Stage.OUTPUT,
+        lambda steps: write_masks(session.output, read_masks(quadmask), session.info.frame_rate),
+        target=session.output,
+        output=session.output.suffix,
+    )
+
+
+def paint(
+    session: Session,
+    scene: Scene,
+    reasoning: Reasoning,
+    levels: Quadmask,
+    quadmask: Path,
+    engine: Engine,
+    options: RemoveOptions,
+) -> Record:
+    """Render the new pixels and join them into the source's frames, at its size, in the output."""
+    clip_file, info, prompt = session.info.path, session.info, session.request.prompt
+    seam_px = seam_width_px(options.feather_px, info.width, info.height)
+
+    def write(steps: Steps) -> Mapping[str, Any]:
+        job = Job(
+            clip=session.clip,
+            quadmask=levels,
+            plan=reasoning.plan,
+            scene=scene,
+            masks=reasoning.masks,
+            source=lambda: (frame.rgb() for frame in read_frames(clip_file)),
+            quadmask_source=lambda: read_masks(quadmask),
+            prompt=prompt,
+            seed=options.seed,
+        )
+        rendered = build_renderer(engine).render(job, session.steps("render"))
+        source = _counted(read_frames(clip_file), len(levels), steps)
+        with VideoWriter(session.output, info, options.codec, warn=session.warn) as writer:
+            for frame, mask, rgb in zip(source, read_masks(quadmask), rendered.frames, strict=True):
+                writer.write(frame, rgb, blend_weight(mask, seam_px))
+        return rendered.report
+
+    return session.produce(
+        Stage.OUTPUT,
+        write,
+        target=session.output,
+        engine=engine,
+        codec=options.codec,
+        seam_px=seam_px,
+        seed=options.seed,
+        prompt=prompt,
+        output=session.output.suffix,
+    )
+
+
+def show(session: Session, levels: Quadmask, result: Path | None) -> None:
+    """The contact sheet, and with a ``result`` the side-by-side: both from the file as it was encoded."""
+    folder, sheet, pair = session.folder, Stage.CONTACT_SHEET, Stage.SIDE_BY_SIDE
+
+    @functools.cache
+    def after() -> Clip | None:
+        size = max(session.clip.width, session.clip.height)
+        return None if result is None else read_clip(result, size, folder.scratch, session.steps("preview"))
+
+    def draw(steps: Steps) -> None:
+        picture = contact_sheet(session.clip, levels, after())
+        write_whole(folder.file(sheet), lambda part: save_picture(part, picture))
+
+    def film(steps: Steps) -> None:
+        shown = after()
+        assert shown is not None
+        frames = _counted(side_by_side(session.clip, shown), len(shown), steps)
+        write_whole(folder.file(pair), lambda part: write_rgb_video(part, frames, session.info.frame_rate))
+
+    session.produce(sheet, draw)
+    if result is not None:
+        session.produce(pair, film)
+
+
+def _primary(session: Session, steps: Steps) -> np.ndarray:
+    from aftermath.segment.flow import FlowSegmenter
+
+    request, clip = session.request, session.clip
+    if request.quadmask is not None:
+        levels = (resize_levels(frame, clip.width, clip.height) for frame in _given_quadmask(session))
+        return np.stack([frame <= Level.OVERLAP for frame in levels])
+    if request.mask is not None and request.mask_frame is None:
+        return np.stack([_shrunk(mask, clip) for mask in _given_mask(session, request.mask, len(clip))])
+    prompts = request.scaled_prompts(clip)
+    if request.mask is not None:
+        picture = next(_given_mask(session, request.mask, 1))
+        prompts = Prompts(masks=(MaskPrompt(_shrunk(picture, clip), request.mask_frame or 0),))
+    return FlowSegmenter().segment(clip, prompts, steps)
+
+
+def _checked(primary: np.ndarray) -> np.ndarray:
+    if not primary.any():
+        raise InputError("the object", "it has no pixel in any frame", "point at it in another way")
+    if primary.all():
+        raise InputError("the object", "it covers every frame whole, so nothing of the scene is left")
+    return primary
+
+
+def _shrunk(mask: np.ndarray, clip: Clip) -> np.ndarray:
+    """A full-size boolean mask at the analysed size."""
+    levels = np.where(mask, np.uint8(Level.PRIMARY), np.uint8(Level.KEEP))
+    return resize_levels(levels, clip.width, clip.height) == Level.PRIMARY
+
+
+def _full_quadmask(session: Session, levels: Quadmask) -> Iterator[np.ndarray]:
+    """The quadmask's frames at the source's size: the user's own masks untouched, ours enlarged."""
+    request, info = session.request, session.info
+    if request.quadmask is not None:
+        yield from _given_quadmask(session)
+        return
+    own = request.mask if request.mask_frame is None else None
+    masks = None if own is None else _given_mask(session, own, len(levels))
+    for frame in levels:
+        full = resize_levels(frame, info.width, info.height)
+        yield full if masks is None else _with_primary(full, next(masks))
+
+
+def _with_primary(levels: np.ndarray, primary: np.ndarray) -> np.ndarray:
+    affected = (levels == Level.AFFECTED) | (levels == Level.OVERLAP)
+    return Quadmask.from_masks(primary[None], affected[None]).values[0]
+
+
+def _given_quadmask(session: Session) -> Iterator[np.ndarray]:
+    assert session.request.quadmask is not None
+    expect = len(session.clip), session.info.height, session.info.width
+    return iter(read_quadmask(session.request.quadmask, expect=expect))
+
+
+def _given_mask(session: Session, path: Path, num_frames: int) -> Iterator[np.ndarray]:
+    return iter(read_binary_mask(path, expect=(num_frames, session.info.height, session.info.width)))
+
+
+def _follow(session: Session, path: Path, found: Reasoning, ask: Callable[..., Reasoning]) -> Reasoning:
+    """The user's plan, with the masks of its things: found under the same id, or by pointing at them."""
+    clip = session.clip
+    plan = Plan.load(path, width=clip.source_width, height=clip.source_height, num_frames=len(clip))
+    masks = {thing.id: found.masks[thing.id] for thing in plan.affected if thing.id in found.masks}
+    for thing in plan.applied:
+        if thing.id in masks or thing.box is None:
+            continue
+        x, y = (value * scale for value, scale in zip(thing.box.center, clip.scale, strict=True))
+        try:
+            pointed = ask(Hint(x, y, thing.frames[0], thing.action))
+        except InputError:
+            session.warn(f"the plan's {thing.noun!r} was not found in the picture at {thing.box.center}")
+            continue
+        here = [mask for mask in pointed.masks.values() if mask[thing.frames[0], int(y), int(x)]]
+        if here:
+            masks[thing.id] = min(here, key=np.count_nonzero)
+    return Reasoning(plan, masks)
+
+
+def _to_arrays(reasoning: Reasoning) -> dict[str, np.ndarray]:
+    plan = reasoning.plan
+    return {
+        "plan": np.array(plan.to_json()),
+        "size": np.array([plan.width, plan.height, plan.num_frames]),
+        **{f"mask {name}": mask for name, mask in reasoning.masks.items()},
+    }
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Reasoning:
+    width, height, num_frames = (int(value) for value in arrays["size"])
+    plan = Plan.from_json(str(arrays["plan"]), width=width, height=height, num_frames=num_frames)
+    masks = {name.removeprefix("mask "): mask for name, mask in arrays.items() if name.startswith("mask ")}
+    return Reasoning(plan, masks)
+
+
+def _digest(path: Path | None) -> str | None:
+    return None if path is None else digest(path)
+
+
+def _counted(items: Iterator[_T], total: int, steps: Steps) -> Iterator[_T]:
+    """The same items, telling ``steps`` after each."""
+    for index, item in enumerate(items):
+        yield item
+        steps(index + 1, total)
