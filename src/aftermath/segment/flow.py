@@ -13,8 +13,8 @@ from aftermath.core import Box, Clip
 from aftermath.errors import InputError
 from aftermath.scene.base import Camera
 from aftermath.scene.camera import estimate_camera
-from aftermath.segment.backdrop import between, settled
 from aftermath.segment.base import PointPrompt, Progress, Prompts
+from aftermath.segment.memory import between, settled
 from aftermath.segment.prompt_region import Surroundings, region_of_box, region_of_points, take_away
 from aftermath.segment.tracker import Tracker
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from aftermath.core import Box
-from aftermath.segment.backdrop import Backdrop, difference
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost, grab_cut
+from aftermath.segment.memory import Memory, difference
 from aftermath.segment.shapes import filled, grown, main_parts
 
 __all__ = ["Surroundings", "region_of_box", "region_of_points", "take_away"]
@@ -44,14 +44,14 @@ class Surroundings:
         share = np.where(settled, 1, 0.5) * np.where(shadow & (differs > 0), 0.3, 1)
         return cls(image, median, (differs * share).astype(np.float32), moved > 0)
 
-    def backdrop(self, mask: np.ndarray) -> Backdrop:
+    def backdrop(self, mask: np.ndarray) -> Memory:
         """What stands behind the object ``mask``, bool (H, W), as far as this frame and the clip's median
         show it.
 
         The median shows the place the object left; where it came to rest, the median is the object itself.
         So it is believed only when nothing else moved around the object.
         """
-        behind = Backdrop.of(self.image, grown(mask, 3))
+        behind = Memory.of(self.image, grown(mask, 3))
         if _moves_alone(self.moved, grown(mask, 4), mask):
             shown = grown(mask, 3) & (self.differs > 0.5)
             behind.colour[shown] = self.median[shown]

@@ -9,9 +9,9 @@ import numpy as np
 
 from aftermath.core import Box
 from aftermath.scene.optical_flow import dis_flow, warp
-from aftermath.segment.backdrop import Backdrop
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
+from aftermath.segment.memory import Memory
 from aftermath.segment.search import Template, find_again, find_shift
 from aftermath.segment.shapes import filled, grown
 
@@ -19,7 +19,8 @@ __all__ = ["Tracker"]
 
 Window = tuple[slice, slice]
 
-_COLOUR, _BACKDROP, _CARRIED, _UNCHANGED = 0.8, 1.8, 2.5, 4.0  # what each kind of evidence counts at most
+# What each kind of evidence counts at most.
+_COLOUR, _BACKDROP, _OWN, _CARRIED, _UNCHANGED = 0.8, 1.8, 2.0, 2.5, 4.0
 _SHADOW_SHARE = 0.25  # how much a difference that looks like a shadow counts
 _MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
 _FAR = 0.25  # evidence a pixel
@@ -36,7 +37,8 @@ class Tracker:
 
     image: np.ndarray
     mask: np.ndarray
-    backdrop: Backdrop
+    backdrop: Memory
+    own: Memory
     model: ColourModel
     first_model: ColourModel
     template: Template
@@ -45,7 +47,7 @@ class Tracker:
     lost: int = 0
 
     @classmethod
-    def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Backdrop) -> Tracker:
+    def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Memory) -> Tracker:
         """Begin at ``image``, uint8 (H, W, 3) RGB, where the object is ``mask``, bool (H, W), not empty.
 
         ``backdrop``: what is known to stand behind; it becomes this tracker's own.
@@ -55,6 +57,7 @@ class Tracker:
             image=image,
             mask=mask,
             backdrop=backdrop,
+            own=Memory.of(image, ~mask),
             model=model,
             first_model=ColourModel(bins_of(image)[mask]),
             template=Template.of(image, mask),
@@ -65,6 +68,8 @@ class Tracker:
     def step(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
         """The mask in the next frame; ``camera``: the homography from the last frame's pixels to its."""
         self.backdrop.follow(camera)
+        if self.lost:
+            self.own.follow(camera)
         mask = self._find(image) if self.lost else self._carry(image, camera)
         if not self.lost and not self._plausible(image, mask):
             self.lost, mask = 1, self._find(image)
@@ -76,7 +81,7 @@ class Tracker:
             self.velocity *= 0.8
         else:
             self._learn(image, mask)
-        self.backdrop.learn(image, grown(mask, 3) if mask.any() else mask)
+        self._remember(image, mask)
         self.image, self.mask = image, mask
         return mask
 
@@ -92,11 +97,12 @@ class Tracker:
             min(box.x0, there.x0), min(box.y0, there.y0), max(box.x1, there.x1), max(box.y1, there.y1)
         )
         window = joint.grown(reach).slices(width, height)
-        carried, trust = self._carried(image, window, shift)
-        evidence = self._evidence(image, window) + _CARRIED * (2 * carried - 1) * trust
-        same = self._unchanged(image, window, camera)
-        evidence += _UNCHANGED * same * np.where(self.mask[window], 1, -1)
-        evidence -= _far(carried > 0.5, float(np.linalg.norm(shift)))
+        back, carried, trust = self._carried(image, window, shift)
+        self.own.follow(_motion(back, window, (carried > 0.5) & (trust > 0.5), camera))
+        own = self._looks_own(image, window)
+        evidence = self._evidence(image, window) + _CARRIED * (2 * carried - 1) * trust + _OWN * own
+        evidence += _UNCHANGED * self._unchanged(image, window, camera)
+        evidence -= _far(carried > 0.5, float(np.linalg.norm(shift))) * (1 - own)
         cost = edge_cost(image[window])
         found = cut(evidence.astype(np.float32), cost, carried > 0.5)
         found = self._settle(found, carried > 0.5)
@@ -105,27 +111,36 @@ class Tracker:
         self.velocity = 0.5 * self.velocity + 0.5 * shift
         return mask
 
-    def _carried(self, image: np.ndarray, window: Window, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where flow says the object is: float32 (h, w), 0 to 1, and how far to trust that, 0 to 1.
+    def _carried(
+        self, image: np.ndarray, window: Window, shift: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The flow back to the last frame, float32 (h, w, 2), where it says that the object is, float32
+        (h, w), 0 to 1, and how far to trust that, 0 to 1.
 
-        Two flows compete at each pixel: one for what stands still, one that starts from the object's own
-        motion; the one that explains the pixel better wins.
+        Two flows compete at each pixel, one that starts from rest and one from the object's own motion; the
+        one that explains the pixel better wins.
         """
         now, last, mask = image[window], self.image[window], self.mask[window].astype(np.float32)
         starts: list[np.ndarray | None] = [None]
         if np.linalg.norm(shift) > 2:
             starts.append(np.broadcast_to(-shift.astype(np.float32), (*now.shape[:2], 2)))
-        carried, weight, trust = (np.zeros(now.shape[:2], np.float32) for _ in range(3))
+        flows, beliefs = [], []
         for start in starts:
-            back = dis_flow(now, last, initial=start, preset="medium")
-            error = np.abs(warp(last, back).astype(np.float32) - now).max(-1)
-            error = cv2.blur(error, (5, 5))
-            believed = np.exp(-np.square(error / _MATCH)) + 1e-4
-            vote = np.square(believed) ** 2
-            carried += vote * warp(mask, back)
-            weight += vote
-            trust = np.maximum(trust, believed)
-        return carried / weight, trust
+            back = dis_flow(now, last, initial=start)
+            error = cv2.blur(np.abs(warp(last, back).astype(np.float32) - now).max(-1), (5, 5))
+            flows.append(back)
+            beliefs.append(np.exp(-np.square(error / _MATCH)) + 1e-4)
+        votes = [np.square(np.square(belief)) for belief in beliefs]
+        carried = np.average([warp(mask, back) for back in flows], axis=0, weights=votes)
+        better = (
+            flows[0] if len(flows) == 1 else np.where((votes[1] > votes[0])[..., None], flows[1], flows[0])
+        )
+        return better, carried, np.max(beliefs, axis=0)
+
+    def _looks_own(self, image: np.ndarray, window: Window) -> np.ndarray:
+        """1 where a pixel looks as this part of the object did, 0 where nothing says so; float32 (h, w)."""
+        differs, _ = self.own.evidence(image, window)
+        return np.maximum(0, -differs)
 
     def _evidence(self, image: np.ndarray, window: Window) -> np.ndarray:
         """What colours and the backdrop say: positive for the object."""
@@ -138,13 +153,17 @@ class Tracker:
         return _COLOUR * colour + _BACKDROP * differs
 
     def _unchanged(self, image: np.ndarray, window: Window, camera: np.ndarray) -> np.ndarray:
-        """1 where a still camera sees what it saw one frame before, else less; float32 (h, w)."""
+        """1 where the camera sees the same as one frame before and that was the object, -1 where it was not,
+        0 where something changed; float32 (h, w)."""
+        last, mask = self.image, self.mask
         if not np.array_equal(camera, np.eye(3)):
-            return np.zeros(self.mask[window].shape, np.float32)
-        change = np.abs(image[window].astype(np.int16) - self.image[window]).max(-1).astype(np.float32)
+            size = mask.shape[1], mask.shape[0]
+            last = cv2.warpPerspective(last, camera, size, borderMode=cv2.BORDER_REPLICATE)
+            mask = cv2.warpPerspective(mask.astype(np.uint8), camera, size, flags=cv2.INTER_NEAREST) > 0
+        change = cv2.absdiff(image[window], last[window]).max(-1).astype(np.float32)
         change = cv2.dilate(cv2.GaussianBlur(change, (3, 3), 0), np.ones((3, 3), np.uint8))
         limit = 2.5 * self.backdrop.noise + 2
-        return np.clip((2 * limit - change) / limit, 0, 1)
+        return np.clip((2 * limit - change) / limit, 0, 1) * np.where(mask[window], 1, -1)
 
     def _settle(self, found: np.ndarray, carried: np.ndarray) -> np.ndarray:
         """Drop what does not hang together with the object carried here; close pinholes."""
@@ -152,7 +171,7 @@ class Tracker:
         if count > 1:
             overlap = np.bincount(labels[carried], minlength=count)
             areas = stats[:, cv2.CC_STAT_AREA]
-            keep = (overlap >= 0.2 * areas) & (areas >= 0.01 * areas[1:].max())
+            keep = (overlap >= 0.2 * areas) & (areas >= 0.03 * areas[1:].max())
             keep[0] = False
             found = keep[labels]
         return filled(found, 0.06)
@@ -182,6 +201,14 @@ class Tracker:
         self.model.blend(self.first_model, 0.03)
         self.template = Template.of(image, mask)
 
+    def _remember(self, image: np.ndarray, mask: np.ndarray) -> None:
+        """Take in what stands behind, and what the object looks like where."""
+        self.backdrop.learn(image, grown(mask, 3) if mask.any() else mask)
+        self.own.learn(image, ~mask)
+        whole = slice(0, mask.shape[0]), slice(0, mask.shape[1])
+        differs, _ = self.backdrop.evidence(image, whole)
+        self.own.known &= mask | (differs > -0.5)
+
     def _find(self, image: np.ndarray) -> np.ndarray:
         """Look for the lost object in the whole picture; all False where it is not seen."""
         whole = slice(0, image.shape[0]), slice(0, image.shape[1])
@@ -189,6 +216,7 @@ class Tracker:
         background = ColourModel(bins_of(np.clip(self.backdrop.colour, 0, 255).astype(np.uint8)))
         colour = self.model.against(background, bins_of(image))
         likely = _COLOUR * colour + _BACKDROP * np.where(shadow & (differs > 0), 0, differs)
+        likely += _OWN * self._looks_own(image, whole)
         found = find_again(image, likely, self.template, self.area)
         if found is None:
             return np.zeros(image.shape[:2], bool)
@@ -199,6 +227,25 @@ class Tracker:
         mask = np.zeros(image.shape[:2], bool)
         mask[window] = cut(evidence.astype(np.float32), edge_cost(image[window]), found[window])
         return mask if self._plausible(image, mask) else np.zeros_like(mask)
+
+
+def _motion(back: np.ndarray, window: Window, body: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    """The object's own motion from the last frame to this one as a similarity, float64 (3, 3), from the flow
+    ``back`` over ``body``, bool (h, w); the camera's where the two cannot be told apart."""
+    rows, columns = np.nonzero(body)
+    if len(rows) < 12:
+        return camera
+    chosen = slice(None, None, max(1, len(rows) // 400))
+    here = np.stack([columns[chosen], rows[chosen]], 1).astype(np.float32)
+    there = here + back[rows[chosen], columns[chosen]]
+    corner = np.array([window[1].start, window[0].start], np.float32)
+    here, there = here + corner, there + corner
+    unmoved = cv2.perspectiveTransform(there[:, None], camera)[:, 0]
+    if np.median(np.linalg.norm(unmoved - here, axis=1)) < 0.4:
+        return camera
+    cv2.setRNGSeed(0)
+    matrix, _ = cv2.estimateAffinePartial2D(there, here, method=cv2.RANSAC, ransacReprojThreshold=1.5)
+    return camera if matrix is None else np.vstack([matrix, [0, 0, 1]])
 
 
 def _far(carried: np.ndarray, speed: float) -> np.ndarray:

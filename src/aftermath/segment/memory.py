@@ -13,7 +13,7 @@ import numpy as np
 
 from aftermath.scene.base import Camera
 
-__all__ = ["Backdrop", "between", "difference", "settled"]
+__all__ = ["Memory", "between", "difference", "settled"]
 
 _STILL_PX = 0.2  # camera motion below this is measuring noise
 _SLOW, _FAST = 0.05, 0.3  # shares by which the memory follows a changed and an unchanged picture
@@ -82,7 +82,7 @@ def between(camera: Camera, start: int, end: int) -> np.ndarray:
 
 
 @dataclass
-class Backdrop:
+class Memory:
     """The memory of one tracker. ``colour``: float32 (H, W, 3) RGB; ``known``: bool (H, W), where it holds
     anything; ``noise``: standard deviation of an unchanged pixel; ``exact``: no camera motion has blurred
     it yet."""
@@ -93,7 +93,7 @@ class Backdrop:
     exact: bool = True
 
     @classmethod
-    def of(cls, image: np.ndarray, hidden: np.ndarray) -> Backdrop:
+    def of(cls, image: np.ndarray, hidden: np.ndarray) -> Memory:
         """Start from one frame, uint8 (H, W, 3); ``hidden``: bool (H, W), what is not background in it."""
         return cls(image.astype(np.float32), ~hidden)
 
