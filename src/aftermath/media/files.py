@@ -1,0 +1,81 @@
+"""Output files that appear only when they are complete, with errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from av.error import FFmpegError
+
+from aftermath.errors import AftermathError, InputError, MediaError
+
+__all__ = ["check_folder", "explained", "publish", "temporary_for"]
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ACCESS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+
+
+def check_folder(target: Path) -> None:
+    """Raise `InputError` where no file can be made beside ``target``."""
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise InputError(str(target), f"there is no folder {folder}", "make it, or write somewhere else")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(str(target), f"the folder {folder} cannot be written to", "write somewhere else")
+
+
+@contextlib.contextmanager
+def explained(target: Path) -> Iterator[None]:
+    """Translate what goes wrong in writing ``target``: a full or forbidden disk is the user's to mend."""
+    try:
+        yield
+    except AftermathError:
+        raise
+    except (FFmpegError, OSError, ValueError) as error:
+        code = getattr(error, "errno", None)
+        if code in _NO_ROOM:
+            raise InputError(
+                str(target), "no room left on the disk", "free some, or write elsewhere"
+            ) from error
+        if code in _NO_ACCESS:
+            raise InputError(
+                str(target), f"cannot be written ({os.strerror(code)})", "write elsewhere"
+            ) from error
+        raise MediaError(f"{target}: could not be encoded: {error}") from error
+
+
+@contextlib.contextmanager
+def temporary_for(target: Path) -> Iterator[Path]:
+    """A name beside ``target``, of the same suffix, gone at the end, however it ends."""
+    temporary = target.with_name(f".{target.stem.replace('%', '_')}.{os.getpid()}.part{target.suffix}")
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Let a complete file or folder take the target's place; numbered pictures go one by one."""
+    with explained(target):
+        if "%" in target.name and temporary.is_dir():
+            for picture in sorted(temporary.iterdir()):
+                picture.replace(target.with_name(picture.name))
+            return
+        if target.is_dir():
+            shutil.rmtree(target)
+        temporary.replace(target)
