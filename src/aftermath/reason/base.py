@@ -19,12 +19,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hint:
-    """What the user knows: the thing at pixel (x, y) of ``frame`` (analysed clip) does ``action``."""
+    """What the user knows: the thing at pixel (x, y) of ``frame`` (analysed clip) does ``action``.
+
+    ``mask`` boolean (T, H, W), where a segmenter found that thing; needed only where nothing moves there.
+    """
 
     x: float
     y: float
     frame: int
     action: Action
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""Who acted on whom: contact and timing, read off the tracks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aftermath.core import Action
+from aftermath.reason.kinematics import Contact, contacts, fit_line, gaps
+from aftermath.reason.paths import going_on_path
+
+__all__ = ["Cause", "Event", "Mover", "find_event"]
+
+_REST_SPEED = 0.5  # px a frame: slower is at rest
+_MOVING_SPEED = 1.5
+_CARRIED_FRAMES = 5
+_SETTLE_FRAMES = 4  # a change of motion must last this long
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Something that moves: ``mask`` boolean (T, H, W) and ``centers`` float64 (T, 2) in plate pixels."""
+
+    mask: np.ndarray
+    centers: np.ndarray
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Visible pixels in every frame, (T,)."""
+        return self.mask.sum(axis=(1, 2))
+
+    @property
+    def size_px(self) -> float:
+        """Side of a square as large as it usually is."""
+        areas = self.areas
+        return float(np.sqrt(np.median(areas[areas > 0]))) if areas.any() else 0.0
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The primary object, or a thing that it affects: from ``first`` on it may act on others."""
+
+    name: str
+    mover: Mover
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """``action`` from frame ``first`` on, because of ``why``."""
+
+    action: Action
+    first: int
+    why: str
+    confidence: float
+
+
+def find_event(thing: Mover, cause: Cause) -> Event | None:
+    """What ``cause`` did to ``thing``, or None where nothing shows that it did anything.
+
+    Nearness alone never counts: a touch must come with a change of motion at the same time, or with moving along
+    together for long.
+    """
+    gap = gaps(thing.mask, cause.mover.mask)
+    gap[: cause.first] = np.inf
+    trusted = _whole(thing)
+    touch = _touch_distance(thing, cause.mover, trusted)
+    episodes = contacts(gap, touch)
+    for episode in episodes:
+        event = _carried(thing, cause, episode) or _struck(trusted, thing.size_px, cause, episode, gap)
+        if event is not None:
+            return event
+    return None
+
+
+def _whole(thing: Mover) -> np.ndarray:
+    """Its centres where it is seen as a whole: a half-hidden thing's centre is not its own."""
+    areas = thing.areas
+    usual = np.median(areas[areas > 0]) if areas.any() else 1.0
+    centers = thing.centers.copy()
+    centers[(areas < 0.5 * usual) | (areas > 2.0 * usual)] = np.nan
+    centers[_cut_by_border(thing.mask)] = np.nan
+    return centers
+
+
+def _cut_by_border(mask: np.ndarray) -> np.ndarray:
+    """Boolean (T,): frames in which it reaches out of the picture; an arm that comes in moves of its own will."""
+    edge = mask[:, 0].sum(1) + mask[:, -1].sum(1) + mask[:, :, 0].sum(1) + mask[:, :, -1].sum(1)
+    return edge > 3
+
+
+def _touch_distance(thing: Mover, other: Mover, centers: np.ndarray) -> np.ndarray:
+    """How near counts as touching, (T,) pixels: between two frames a fast thing covers some way unseen."""
+    relative = np.zeros(len(centers))
+    step = np.diff(centers - np.nan_to_num(other.centers), axis=0)
+    relative[1:] = np.linalg.norm(np.nan_to_num(step), axis=1)
+    relative = np.minimum(relative, 0.15 * max(thing.mask.shape[1:]))
+    return 3.0 + 0.03 * thing.size_px + 0.6 * relative
+
+
+def _carried(thing: Mover, cause: Cause, episode: Contact) -> Event | None:
+    """It moves along with the cause for as long as they touch, and did so from the start."""
+    if episode.end - episode.start < _CARRIED_FRAMES or episode.start > cause.first + 2:
+        return None
+    frames = np.arange(episode.start, episode.end)
+    both = frames[np.isfinite(thing.centers[frames, 0]) & np.isfinite(cause.mover.centers[frames, 0])]
+    if both.size < _CARRIED_FRAMES:
+        return None
+    travelled = np.ptp(cause.mover.centers[both], axis=0).max()
+    apart = np.ptp(thing.centers[both] - cause.mover.centers[both], axis=0).max()
+    if travelled < 0.4 * thing.size_px or apart > 0.35 * travelled:
+        return None
+    why = (
+        f"touches {cause.name} from frame {episode.start} to {episode.end - 1} and moves with it "
+        f"({travelled:.0f} px together, {apart:.0f} px apart): it is held or carried"
+    )
+    return Event(Action.FALLS, int(both[0]), why, float(np.clip(0.5 + 0.4 * (1 - apart / travelled), 0, 0.9)))
+
+
+def _struck(
+    centers: np.ndarray, size_px: float, cause: Cause, episode: Contact, gap: np.ndarray
+) -> Event | None:
+    """Its motion changes when they touch: it was set in motion, stopped or deflected."""
+    start = episode.start
+    before = fit_line(centers, slice(max(0, start - 8), start + 1))
+    if before is None or np.isfinite(centers[: start + 1, 0]).sum() < 2:
+        return None
+    speed = float(np.linalg.norm(before[0]))
+    rested = speed < _REST_SPEED or _stays_put(centers[: start + 1])
+    if not rested and (speed < _MOVING_SPEED or not _steady(centers, start, speed)):
+        return None
+    expected = _expected(centers, start, rested)
+    off = np.linalg.norm(centers - expected, axis=1)
+    changed = _departs(off, start, episode.end + _SETTLE_FRAMES, size_px, 0.0 if rested else speed)
+    if changed is None or not _near_in_time(gap, changed, size_px):
+        return None
+    least = gap[max(0, changed - 3) : changed + 3].min()
+    sure = float(np.clip(0.95 - 0.03 * max(0.0, least - 2), 0.4, 0.95))
+    if rested:
+        why = (
+            f"rested until frame {changed}, when {cause.name} touched it (gap {least:.0f} px) and it moved off"
+        )
+        return Event(Action.STAYS, changed, why, sure)
+    why = (
+        f"moved {speed:.1f} px a frame until it met {cause.name} at frame {changed} (gap {least:.0f} px), "
+        "which stopped or deflected it"
+    )
+    return Event(Action.GOES_ON, changed, why, sure)
+
+
+def _steady(centers: np.ndarray, start: int, speed: float) -> bool:
+    """Whether it went its way so evenly before that a change of motion means something."""
+    before = np.arange(max(0, start - 8), start + 1)
+    before = before[np.isfinite(centers[before, 0])]
+    if before.size < 4:
+        return False
+    times = (before - before[-1]).astype(float)
+    fitted = np.stack([np.polyval(np.polyfit(times, centers[before, axis], 2), times) for axis in (0, 1)], axis=1)
+    return bool(np.linalg.norm(fitted - centers[before], axis=1).max() < 1.0 + 0.2 * speed)
+
+
+def _stays_put(centers: np.ndarray) -> bool:
+    seen = centers[np.isfinite(centers[:, 0])][-8:]
+    return len(seen) >= 3 and bool(np.ptp(seen, axis=0).max() < 1.5)
+
+
+def _expected(centers: np.ndarray, start: int, rested: bool) -> np.ndarray:
+    if rested:
+        home = np.nanmedian(centers[max(0, start - 8) : start + 1], axis=0)
+        return np.tile(home, (len(centers), 1))
+    return going_on_path(centers, start, len(centers))
+
+
+def _departs(off: np.ndarray, start: int, stop: int, size_px: float, speed: float) -> int | None:
+    """First frame from which the way taken leaves the way expected, for good."""
+    for t in range(start, min(stop + 1, len(off))):
+        if not np.isfinite(off[t]) or off[t] <= max(2.0, 0.12 * size_px, 0.25 * speed):
+            continue
+        later = off[t : t + 3 * _SETTLE_FRAMES]
+        later = later[np.isfinite(later)]
+        if later.size and later[-1] > max(3.0, 0.25 * size_px, 0.3 * speed * min(later.size, _SETTLE_FRAMES)):
+            return t
+        return None
+    return None
+
+
+def _near_in_time(gap: np.ndarray, changed: int, size_px: float) -> bool:
+    """Whether the two were really close around the change, not only at some other time."""
+    around = gap[max(0, changed - 3) : changed + 3]
+    return bool(around.size and around.min() <= 4.0 + 0.15 * size_px)

@@ -1,0 +1,271 @@
+"""The embedded reasoner: what else would be different, told from motion, contact and light alone. No network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from aftermath.core import Action, AffectedObject, Box, Category, Clip, PathPoint, Plan
+from aftermath.errors import InputError
+from aftermath.reason.artifacts import find_artifacts
+from aftermath.reason.base import Hint, Progress, Reasoning
+from aftermath.reason.events import Cause, Event, Mover, find_event
+from aftermath.reason.kinematics import mask_centers
+from aftermath.reason.paths import falling_path, going_on_path
+from aftermath.reason.standing import drop_below, standing_on
+from aftermath.scene.base import Scene, Track
+
+__all__ = ["MotionReasoner"]
+
+_MAX_THINGS = 40
+_OFFER_CONFIDENCE = 0.25
+
+
+@dataclass(frozen=True)
+class _Finding:
+    thing: AffectedObject
+    mask: np.ndarray
+    mover: Mover
+
+
+class MotionReasoner:
+    """Decides from the plate and the tracks of everything that moves; see `Reasoner`."""
+
+    name = "motion"
+
+    def reason(
+        self, clip: Clip, primary: np.ndarray, scene: Scene, hints: tuple[Hint, ...], progress: Progress
+    ) -> Reasoning:
+        """Find what would be different without ``primary``, boolean (T, H, W); see `Reasoner.reason`."""
+        view = _View(clip, primary, scene)
+        attached = [t for t in scene.tracks if view.is_light(t)]
+        things = [t for t in scene.tracks if t not in attached][:_MAX_THINGS]
+        findings = [view.told(hint, number) for number, hint in enumerate(hints)]
+        settled = {finding.thing.id for finding in findings}
+        progress(1, 4)
+        findings += view.struck([t for t in things if t.id not in settled], findings)
+        progress(2, 4)
+        findings = view.light(attached, things) + findings
+        progress(3, 4)
+        if not any(f.thing.action is Action.FALLS for f in findings):
+            findings += view.offered()
+        progress(4, 4)
+        plan = Plan(
+            clip.source_width,
+            clip.source_height,
+            len(clip),
+            tuple(f.thing for f in findings),
+            scene_description="",
+            confidence=min((f.thing.confidence for f in findings if f.thing.applied), default=0.9),
+            reasoner=self.name,
+            notes=(f"the camera is {scene.camera.kind}",),
+        )
+        return Reasoning(plan, {f.thing.id: f.mask for f in findings})
+
+
+class _View:
+    """One clip seen by the reasoner; the primary object's motion is measured once."""
+
+    def __init__(self, clip: Clip, primary: np.ndarray, scene: Scene) -> None:
+        self.clip, self.primary, self.scene = clip, primary, scene
+        self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
+
+    def is_light(self, track: Track) -> bool:
+        """A solid-looking piece that never moves of itself and is there only while the object rests beside it.
+
+        That is the deep part of its shadow, seen against a plate taken after the object left.
+        """
+        frames = np.flatnonzero(track.seen)
+        centers = track.centers_px[frames]
+        if np.ptp(centers, axis=0).max() > 0.35 * np.sqrt(track.areas_px[frames].max()) + 2:
+            return False
+        if len(frames) == len(self.clip):
+            return False
+        mask = self.scene.mask(track)[frames[len(frames) // 2]]
+        near = cv2.dilate(self.primary[frames[len(frames) // 2]].astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+        if not (mask & near).any():
+            return False
+        here = self.object.centers[frames]
+        rested = np.ptp(here[np.isfinite(here[:, 0])], axis=0).max(initial=0) < 0.3 * self.object.size_px
+        return bool(rested and np.nanmax(np.linalg.norm(self.object.centers - here[0], axis=1)) > 3)
+
+    def mover(self, track: Track) -> Mover:
+        """``track`` with its mask."""
+        return Mover(self.scene.mask(track), track.centers_px)
+
+    def struck(self, tracks: list[Track], known: list[_Finding]) -> list[_Finding]:
+        """Things the object acted on, and things those act on in turn."""
+        causes = [Cause("the object", self.object)]
+        causes += [Cause(f.thing.noun, f.mover, f.thing.frames[0]) for f in known]
+        found: list[_Finding] = []
+        waiting = list(tracks)
+        while causes:
+            cause = causes.pop(0)
+            for track in list(waiting):
+                mover = self.mover(track)
+                event = find_event(mover, cause)
+                if event is None:
+                    continue
+                finding = self.finding(track.id, mover, event)
+                found.append(finding)
+                waiting.remove(track)
+                causes.append(Cause(finding.thing.noun, mover, event.first))
+        return found
+
+    def finding(self, name: str, mover: Mover, event: Event) -> _Finding:
+        """An event as an entry of the plan, with the path the thing would take."""
+        path = self.path(mover, event)
+        thing = AffectedObject(
+            id=name,
+            noun=self.noun(mover.mask),
+            action=event.action,
+            why=event.why,
+            confidence=event.confidence,
+            frames=(event.first, len(self.clip)),
+            box=self.source_box(mover.mask, event.first),
+            path=self.source_path(path),
+        )
+        return _Finding(thing, mover.mask, mover)
+
+    def path(self, mover: Mover, event: Event) -> np.ndarray:
+        """Where its centre goes, float64 (T, 2) plate pixels, NaN where it is not moved."""
+        num = len(self.clip)
+        if event.action is Action.GOES_ON:
+            return going_on_path(mover.centers, event.first, num)
+        if event.action is Action.FALLS:
+            first = int(np.flatnonzero(mover.mask.any(axis=(1, 2)))[0]) if event.first == 0 else event.first
+            thing, below = mover.mask[first], self.primary[first]
+            start = mover.centers[first]
+            drop = self.drop(thing, below, mover)
+            return falling_path(tuple(start), drop, first, num, self.clip.frame_rate, self.clip.height)
+        return np.full((num, 2), np.nan)
+
+    def drop(self, thing: np.ndarray, below: np.ndarray, mover: Mover) -> float:
+        """How far it falls, pixels: onto the object's own footing, or where it was carried, to its lowest point."""
+        still = np.ptp(self.object.centers[np.isfinite(self.object.centers[:, 0])], axis=0).max(initial=0)
+        if still < 0.2 * self.object.size_px:
+            return drop_below(thing, below)
+        on, under = Box.of_mask(thing), Box.of_mask(below)
+        return max(0.0, under.y1 - on.y1) if on and under else 0.0
+
+    def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
+        """The object's shadow, reflection and glow."""
+        others = np.isin(self.scene.labels, [t.label for t in things]) if things else np.zeros_like(self.primary)
+        mask = find_artifacts(self.clip, self.primary, self.scene, others)
+        for track in attached:
+            mask |= self.scene.mask(track)
+        mask &= ~self.primary
+        if mask.sum() < 40:
+            return []
+        frames = np.flatnonzero(mask.any(axis=(1, 2)))
+        name, why = self.kind_of_light(mask)
+        thing = AffectedObject(
+            id="light",
+            noun=name,
+            action=Action.VANISHES,
+            why=why,
+            confidence=0.8,
+            frames=(int(frames[0]), int(frames[-1]) + 1),
+            category=Category.VISUAL_ARTIFACT,
+            box=self.source_box(mask, int(frames[0])),
+        )
+        return [_Finding(thing, mask, Mover(mask, mask_centers(mask, self.scene.camera.to_plate)))]
+
+    def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:
+        """What to call it, and why it goes."""
+        t = int(mask.sum(axis=(1, 2)).argmax())
+        beside = cv2.dilate(mask[t].astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+        beside &= ~mask[t] & ~self.primary[t]
+        frame = self.clip.frames[t].astype(np.float32)
+        darker = beside.any() and frame[mask[t]].mean() < 0.97 * frame[beside].mean()
+        noun = "shadow of the object" if darker else "reflection or glow of the object"
+        return noun, "touches the object, lets the background show through, and comes and goes with it"
+
+    def told(self, hint: Hint, number: int) -> _Finding:
+        """What the user said about the thing at a pixel."""
+        mask, name = self.at(hint)
+        mask = mask & ~self.primary
+        if not mask[hint.frame].any():
+            raise InputError(
+                f"--affected {hint.x:.0f},{hint.y:.0f}@{hint.frame} (analysed pixels)",
+                "nothing that stands out was found there",
+                "point at the middle of the thing, or give a frame that shows it whole",
+            )
+        mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
+        first = 0
+        for cause in (Cause("the object", self.object),):
+            event = find_event(mover, cause)
+            if event is not None and event.action is hint.action:
+                first = event.first
+        why = "the user said so"
+        finding = self.finding(name or f"told-{number}", mover, Event(hint.action, first, why, 1.0))
+        return finding
+
+    def at(self, hint: Hint) -> tuple[np.ndarray, str | None]:
+        """The mask of the thing a hint points at, boolean (T, H, W), and the id of its track if it has one."""
+        x, y = round(hint.x), round(hint.y)
+        y = min(max(y, 0), self.clip.height - 1)
+        x = min(max(x, 0), self.clip.width - 1)
+        label = int(self.scene.labels[hint.frame, y, x])
+        if label:
+            return self.scene.labels == label, f"track-{label}"
+        if hint.mask is not None:
+            return hint.mask, None
+        standing = standing_on(self.clip.frames[hint.frame], self.primary[hint.frame])
+        if standing is None or not standing[y, x]:
+            return np.zeros_like(self.primary), None
+        return np.repeat(standing[None], len(self.clip), axis=0), None
+
+    def offered(self) -> list[_Finding]:
+        """A thing that seems to stand on the object; the user decides."""
+        t = int(np.flatnonzero(self.primary.any(axis=(1, 2)))[0])
+        standing = standing_on(self.clip.frames[t], self.primary[t])
+        if standing is None or (self.scene.labels[t][standing] > 0).mean() > 0.3:
+            return []
+        mask = np.repeat(standing[None], len(self.clip), axis=0) & ~self.primary
+        mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
+        why = "seems to stand on the object and would lose its support; nothing moves, so this is a guess"
+        finding = self.finding("standing", mover, Event(Action.FALLS, t, why, _OFFER_CONFIDENCE))
+        return [replace(finding, thing=replace(finding.thing, applied=False))]
+
+    def noun(self, mask: np.ndarray) -> str:
+        """A name a person understands: its colour."""
+        t = int(mask.sum(axis=(1, 2)).argmax())
+        color = np.median(self.clip.frames[t][mask[t]], axis=0)
+        return f"{_color_name(color)} thing"
+
+    def source_box(self, mask: np.ndarray, frame: int) -> Box | None:
+        """Its box in ``frame`` or the nearest frame that shows it, source pixels."""
+        seen = np.flatnonzero(mask.any(axis=(1, 2)))
+        if not seen.size:
+            return None
+        box = Box.of_mask(mask[seen[np.abs(seen - frame).argmin()]])
+        sx, sy = self.clip.scale
+        return box.scaled(1 / sx, 1 / sy) if box else None
+
+    def source_path(self, path: np.ndarray) -> tuple[PathPoint, ...]:
+        """Plate pixels (T, 2) as source pixels of each frame, as long as it is in or near the picture."""
+        sx, sy = self.clip.scale
+        points = []
+        for t in np.flatnonzero(np.isfinite(path[:, 0])):
+            x, y, w = np.linalg.inv(self.scene.camera.to_plate[t]) @ (*path[t], 1.0)
+            x, y = x / w / sx, y / w / sy
+            points.append(PathPoint(int(t), float(x), float(y)))
+            far = self.clip.source_width
+            if not (-far < x < 2 * far and -far < y < 2 * far):
+                break
+        return tuple(points)
+
+
+def _color_name(rgb: np.ndarray) -> str:
+    pixel = np.clip(rgb, 0, 255).astype(np.uint8).reshape(1, 1, 3)
+    hue, saturation, value = (int(v) for v in cv2.cvtColor(pixel, cv2.COLOR_RGB2HSV)[0, 0])
+    if value < 45:
+        return "black"
+    if saturation < 45:
+        return "white" if value > 190 else "gray"
+    names = ((8, "red"), (20, "orange"), (34, "yellow"), (85, "green"), (130, "blue"), (155, "purple"), (172, "pink"))
+    name = next((name for limit, name in names if hue < limit), "red")
+    return "brown" if name in ("red", "orange") and value < 150 and saturation < 190 else name

@@ -1,0 +1,115 @@
+"""From a plan and its masks to the quadmask. Pure: nothing is decided here, only drawn."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from aftermath.config import Regions
+from aftermath.core import Action, AffectedObject, Clip, Grid, Quadmask
+from aftermath.reason.base import Reasoning
+from aftermath.scene.base import Scene
+from aftermath.scene.sprites import Sprite, cut_sprite, stamp
+
+__all__ = ["build_quadmask", "sprite_frame"]
+
+_HALO_PX = 3  # blur, anti-aliasing and compression carry an object's colour this far past its mask
+
+
+def build_quadmask(
+    clip: Clip, scene: Scene, primary: np.ndarray, reasoning: Reasoning, *, regions: Regions = Regions.EXACT
+) -> Quadmask:
+    """Draw ``primary`` boolean (T, H, W) and every applied finding of the plan as a quadmask of the clip's size.
+
+    ``Regions.EXACT`` keeps the shapes; ``Regions.GRID`` grows affected ones to whole cells as the reference does.
+    Frame 0 never holds affected pixels (the published weights were trained so); light that the object changes goes
+    with the object there.
+    """
+    affected = np.zeros_like(primary)
+    first_light = np.zeros(primary.shape[1:], bool)
+    for thing in reasoning.plan.applied:
+        mask = reasoning.masks.get(thing.id)
+        if mask is None:
+            continue
+        if thing.action is Action.VANISHES:
+            affected |= mask
+            first_light |= mask[0]
+        else:
+            affected |= _moved(clip, scene, thing, mask, primary)
+    primary = _grown(primary, _HALO_PX)
+    primary[0] |= first_light
+    affected[0] = False
+    if regions is Regions.GRID:
+        grid = Grid(clip.width, clip.height)
+        affected = np.stack([grid.snap(frame) if frame.any() else frame for frame in affected])
+    return Quadmask.from_masks(primary, affected)
+
+
+def _moved(
+    clip: Clip, scene: Scene, thing: AffectedObject, mask: np.ndarray, primary: np.ndarray
+) -> np.ndarray:
+    """Where a thing was seen and should not be, and where it should be and was not seen."""
+    out = np.zeros_like(mask)
+    first, last = thing.frames
+    source = sprite_frame(thing, mask, primary)
+    if source is None:
+        return out
+    for t in range(first, last):
+        if mask[t].any():
+            seen = cut_sprite(mask[t], scene, t, primary[t])
+            if seen is not None:
+                stamp(out[t], _soft_shape(seen), seen, *seen.center)
+    sprite = cut_sprite(mask[source], scene, source, primary[source])
+    assert sprite is not None
+    shape = _soft_shape(sprite)
+    sx, sy = clip.scale
+    if thing.action is Action.STAYS and not thing.path:
+        for t in range(first, last):
+            stamp(out[t], shape, sprite, *_carried_by_camera(scene, sprite, t))
+    for point in thing.path:
+        if first <= point.frame < last:
+            stamp(out[point.frame], shape, sprite, point.x * sx, point.y * sy)
+    return out
+
+
+def sprite_frame(thing: AffectedObject, mask: np.ndarray, primary: np.ndarray) -> int | None:
+    """The frame that shows the thing best before it is affected: whole, and clear of the object.
+
+    ``mask`` and ``primary`` boolean (T, H, W). None where it is never seen.
+    """
+    areas = mask.sum(axis=(1, 2)).astype(float)
+    if not areas.any():
+        return None
+    before = np.flatnonzero(areas[: max(1, thing.frames[0])] > 0)
+    if before.size == 0:
+        before = np.flatnonzero(areas > 0)[:1]
+    usual = np.median(areas[before])
+    whole = before[areas[before] > 0.7 * usual][-12:]
+    clear = []
+    for t in whole:
+        away = cv2.distanceTransform((~primary[t]).astype(np.uint8), cv2.DIST_L2, 3)
+        clear.append(float(away[mask[t]].min()) if primary[t].any() else 1e3)
+    enough = 0.5 * np.sqrt(usual)
+    good = whole[np.array(clear) > enough]
+    return int(good[-1]) if good.size else int(whole[int(np.argmax(clear))])
+
+
+def _carried_by_camera(scene: Scene, sprite: Sprite, t: int) -> tuple[float, float]:
+    """Where a thing at rest in the world is in frame ``t``."""
+    at_rest = scene.camera.to_plate[sprite.frame] @ (*sprite.center, 1.0)
+    x, y, w = np.linalg.inv(scene.camera.to_plate[t]) @ at_rest
+    return x / w, y / w
+
+
+def _soft_shape(sprite: Sprite) -> np.ndarray:
+    """The thing, its shadow and a halo, boolean, in the sprite's window."""
+    return _grown_frame(sprite.solid | sprite.soft, _HALO_PX)
+
+
+def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    return np.stack([_grown_frame(frame, radius_px) if frame.any() else frame for frame in mask])
+
+
+def _grown_frame(frame: np.ndarray, radius_px: int) -> np.ndarray:
+    size = 2 * radius_px + 1
+    return cv2.dilate(frame.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0

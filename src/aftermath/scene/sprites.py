@@ -1,0 +1,70 @@
+"""A thing cut out of one frame: its pixels' place, and the soft shadow that goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.core import Box
+from aftermath.scene.base import Scene
+
+__all__ = ["Sprite", "cut_sprite", "stamp"]
+
+_SHADOW_REACH = 1.2  # of the thing's size
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """``solid`` and ``soft``: boolean (h, w), the thing and its shadow in the window at (``left``, ``top``) of frame
+    ``frame``; ``center``: (x, y) of the thing, pixels of that frame."""
+
+    frame: int
+    left: int
+    top: int
+    solid: np.ndarray
+    soft: np.ndarray
+    center: tuple[float, float]
+
+    @property
+    def size_px(self) -> float:
+        """Side of a square as large as the thing."""
+        return float(np.sqrt(self.solid.sum()))
+
+
+def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> Sprite | None:
+    """Cut the thing ``mask`` boolean (H, W) out of ``frame``, with the soft pixels that belong to it.
+
+    ``exclude`` boolean (H, W): the primary object and its own shadow. None where the mask is empty.
+    """
+    box = Box.of_mask(mask)
+    if box is None:
+        return None
+    reach = _SHADOW_REACH * float(np.sqrt(mask.sum()))
+    height, width = mask.shape
+    rows, cols = box.grown(reach).slices(width, height)
+    solid = mask[rows, cols]
+    others = (scene.labels[frame][rows, cols] > 0) & ~solid
+    soft = scene.soft[frame][rows, cols] & ~exclude[rows, cols] & ~others
+    soft = _touching(soft, solid)
+    ys, xs = np.nonzero(mask)
+    return Sprite(frame, cols.start, rows.start, solid, soft, (float(xs.mean()), float(ys.mean())))
+
+
+def _touching(soft: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    grown = cv2.dilate(solid.astype(np.uint8), np.ones((7, 7), np.uint8))
+    _, labels = cv2.connectedComponents((soft | (grown > 0)).astype(np.uint8))
+    keep = np.unique(labels[solid])
+    return np.isin(labels, keep[keep > 0]) & soft
+
+
+def stamp(canvas: np.ndarray, shape: np.ndarray, sprite: Sprite, x: float, y: float) -> None:
+    """Set ``canvas`` boolean (H, W) where ``shape`` (the sprite's window) lies once its centre is at (x, y)."""
+    left = sprite.left + round(x - sprite.center[0])
+    top = sprite.top + round(y - sprite.center[1])
+    height, width = canvas.shape
+    y0, y1 = max(0, top), min(height, top + shape.shape[0])
+    x0, x1 = max(0, left), min(width, left + shape.shape[1])
+    if y0 < y1 and x0 < x1:
+        canvas[y0:y1, x0:x1] |= shape[y0 - top : y1 - top, x0 - left : x1 - left]
