@@ -73,8 +73,8 @@ def _quadmask(primary: np.ndarray, seen: np.ndarray, truth: np.ndarray, unseen: 
     """The four levels, uint8 (T, H, W), from the object's pixels and the renderings A, B and C."""
     affected = np.zeros_like(primary)
     for t in range(1, len(primary)):
-        outside = _differs(seen[t], truth[t]) & ~primary[t]
-        affected[t] = _tidy(outside | (_differs(unseen[t], truth[t]) & primary[t]))
+        outside, inside = _differs(seen[t], truth[t]), _differs(unseen[t], truth[t])
+        affected[t] = np.where(primary[t], _tidy(inside & primary[t]), _tidy(outside & ~primary[t]))
     values = np.full(primary.shape, KEEP, np.uint8)
     values[affected] = AFFECTED
     values[primary] = PRIMARY

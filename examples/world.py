@@ -1,8 +1,8 @@
 """MuJoCo's part of the examples: a `Scene` becomes motion, and motion becomes pictures and labels.
 
 A picture is the mean of `SAMPLES` renderings spread over a shutter of 180 degrees, over the pixel and over
-the face of the lamp: motion blur, smooth edges and soft shadows from a renderer that has none. The samples are
-the same in every picture, so two worlds differ only where something differs.
+the face of the lamp: motion blur, smooth edges and soft shadows from a renderer that has none. The samples
+are the same in every picture, so two worlds differ only where something differs.
 """
 
 from __future__ import annotations
