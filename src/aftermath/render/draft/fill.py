@@ -13,13 +13,13 @@ import numpy as np
 
 from aftermath.errors import InputError
 from aftermath.render.draft.membrane import membrane
-from aftermath.render.draft.patches import match_hole
+from aftermath.render.draft.patches import match_hole, working_channels
 from aftermath.render.draft.shifts import ShiftMap
 
 __all__ = ["complete"]
 
-_WORKING_HOLE_PX = 45_000  # the hole's area at the working size
-_WORKING_WINDOW_PX = 500_000
+_WORKING_HOLE_PX = 30_000  # the hole's area at the working size
+_WORKING_WINDOW_PX = 300_000
 _SLIVER_PX = 2  # a hole this thin shows no texture
 
 
@@ -139,13 +139,13 @@ def _invent(
     scale = min(1.0, (_WORKING_HOLE_PX / hole.sum()) ** 0.5, (_WORKING_WINDOW_PX / hole.size) ** 0.5)
     size = (max(1, round(hole.shape[1] * scale)), max(1, round(hole.shape[0] * scale)))
     shares = [cv2.resize(m.astype(np.float32), size, interpolation=cv2.INTER_AREA) for m in (hole, usable)]
-    known = np.where(hole[..., None], 0, image).astype(np.float32)
-    small = cv2.resize(known, size, interpolation=cv2.INTER_AREA) / np.maximum(1 - shares[0], 1e-6)[..., None]
-    matches = match_hole(small, shares[0] > 0, shares[1] > 0.999, rng, report)
+    matches = match_hole(working_channels(image, hole, size), shares[0] > 0, shares[1] > 0.999, rng, report)
     if matches is None:
         return image
     shifts = ShiftMap(image, hole, usable)
     if not shifts.valid.any():
         return image
     shifts.settle(matches, (size[1], size[0]), rng)
-    return _to_uint8(shifts.joined())
+    result = image.copy()
+    result[shifts.box] = _to_uint8(shifts.joined())
+    return result

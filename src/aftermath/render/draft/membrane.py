@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["membrane", "nearest_true", "poisson"]
 
-_CYCLES = 8
+_CYCLES = 4
 _SWEEPS = 3
 _DAMPING = 0.8
 

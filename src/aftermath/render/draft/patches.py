@@ -18,13 +18,16 @@ import numpy as np
 
 from aftermath.render.draft.membrane import nearest_true
 
-__all__ = ["Matches", "carry", "match_hole"]
+__all__ = ["Matches", "carry", "match_hole", "shift_codes", "working_channels"]
 
 _RADIUS = 3  # 7x7 patches, as in the papers
 _COMPONENTS = 24  # beyond these the patches of real pictures differ by grain only
-_TEXTURE_WEIGHT = 2.0
+_TEXTURE_WEIGHT = 4.0
+_TEXTURE_SIZE = (5, 5)
 _ROUNDS = 6
+_COHERENCE = 1.0  # at the finest level only: on the coarse ones it breaks slanted lines
 _MAX_PEEL_SOURCES = 6000
+_MIN_SOURCES = 200
 
 
 @dataclass
@@ -48,17 +51,24 @@ class _Level:
     index: np.ndarray  # int (h, w), position in `targets`, -1 elsewhere
 
 
-def _texture(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Mean absolute gradient along x and y, float32 (h, w, 2), of what is known."""
-    grey = image.mean(axis=2)
+def working_channels(image: np.ndarray, hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``image`` uint8 (H, W, 3) at ``size`` (w, h): float32 (h, w, 5), RGB and two texture features.
+
+    The features are the mean absolute gradients along x and y at full size: they still tell fine texture from flat
+    colour, and sharp from blurred, where the small picture no longer shows it. Unknown within ``hole``.
+    """
+    known = ~hole
+    colours = _shrink(image.astype(np.float32), known, size)
+    grey = image.mean(axis=2, dtype=np.float32)
     features = []
     for axis in (1, 0):
         both = known & np.roll(known, 1, axis)
-        step = np.abs(grey - np.roll(grey, 1, axis)) * both
-        size = (9, 9)
-        mass = cv2.blur(both.astype(np.float32), size)
-        features.append(cv2.blur(step, size) / np.maximum(mass, 1e-3))
-    return _TEXTURE_WEIGHT * np.stack(features, axis=2)
+        step = np.abs(grey - np.roll(grey, 1, axis))
+        features.append(_shrink(step[..., None], both, size))
+    mass = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    texture = cv2.blur(np.dstack(features) * mass[..., None], _TEXTURE_SIZE)
+    texture /= np.maximum(cv2.blur(mass, _TEXTURE_SIZE), 1e-6)[..., None]
+    return np.concatenate([colours, _TEXTURE_WEIGHT * texture], axis=2)
 
 
 def _shrink(values: np.ndarray, weight: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -70,8 +80,7 @@ def _shrink(values: np.ndarray, weight: np.ndarray, size: tuple[int, int]) -> np
 
 
 def _level(channels: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> _Level:
-    side = 2 * _RADIUS + 1
-    kernel = np.ones((side, side), np.uint8)
+    kernel = np.ones((2 * _RADIUS + 1, 2 * _RADIUS + 1), np.uint8)
     inside = np.zeros(hole.shape, bool)
     inside[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS] = True
     valid = cv2.erode(usable.astype(np.uint8), kernel).astype(bool) & inside
@@ -82,30 +91,28 @@ def _level(channels: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> _Level
     return _Level(channels, hole, ~hole, valid, targets, index)
 
 
-def _pyramid(image: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> list[_Level]:
-    """Finest first; ends where the hole is about as thick as a patch, or nothing could be copied any more."""
-    channels = np.concatenate([image, _texture(image, ~hole)], axis=2)
+def _pyramid(channels: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> list[_Level]:
+    """Finest first; ends where the hole is about as thick as two patches, or nothing could be copied any more."""
     levels = [_level(channels, hole, usable)]
-    while True:
-        thickness = 2 * cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max()
-        if thickness <= 2 * (2 * _RADIUS + 1):
-            return levels
+    while cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max() > 2 * _RADIUS + 1:
         size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
         if min(size) < 4 * _RADIUS:
-            return levels
+            break
         channels = _shrink(channels, ~hole, size)
         share = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         usable = cv2.resize(usable.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99
         hole = share > 0.5
         level = _level(channels, hole, usable)
-        if not hole.any() or level.valid.sum() < 4 * (2 * _RADIUS + 1) ** 2:
-            return levels
+        if not hole.any() or level.valid.sum() < _MIN_SOURCES:
+            break
         levels.append(level)
+    return levels
 
 
-def _patches(channels: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """float32 (N, 49 * C): the patches round ``centres``."""
+def _patches(level: _Level, centres: np.ndarray, channels: np.ndarray | None = None) -> np.ndarray:
+    """float32 (N, side * side * C): the patches round ``centres``, of the level's channels or of others."""
     side = 2 * _RADIUS + 1
+    channels = level.channels if channels is None else channels
     view = np.lib.stride_tricks.sliding_window_view(channels, (side, side), axis=(0, 1))
     return view[centres[:, 0] - _RADIUS, centres[:, 1] - _RADIUS].reshape(len(centres), -1)
 
@@ -116,7 +123,7 @@ def _peel(level: _Level, rng: np.random.Generator) -> None:
     if len(centres) > _MAX_PEEL_SOURCES:
         centres = centres[np.sort(rng.choice(len(centres), _MAX_PEEL_SOURCES, replace=False))]
     num_channels = level.channels.shape[2]
-    sources = _patches(level.channels, centres)
+    sources = _patches(level, centres)
     colours = level.channels[centres[:, 0], centres[:, 1]]
     known = level.known.copy()
     pad = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
@@ -125,30 +132,53 @@ def _peel(level: _Level, rng: np.random.Generator) -> None:
         ring = np.argwhere(cv2.dilate(known.astype(np.uint8), kernel).astype(bool) & ~known)
         padded = np.pad(level.channels * known[..., None], pad)
         mask = np.pad(known[..., None].astype(np.float32), pad).repeat(num_channels, axis=2)
-        values, weights = _patches(padded, ring + _RADIUS), _patches(mask, ring + _RADIUS)
+        values = _patches(level, ring + _RADIUS, padded)
+        weights = _patches(level, ring + _RADIUS, mask)
         cost = weights @ (sources**2).T - 2 * (values * weights) @ sources.T
         level.channels[ring[:, 0], ring[:, 1]] = colours[cost.argmin(axis=1)]
         known[ring[:, 0], ring[:, 1]] = True
 
 
+def shift_codes(shifts: np.ndarray) -> np.ndarray:
+    """Each shift (N, 2) as one number, to be compared at once."""
+    return shifts[:, 0] * (1 << 20) + shifts[:, 1]
+
+
+def _principal(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The leading principal directions of centred ``patches`` (N, D), float32 (D, K), by subspace iteration."""
+    spread = patches.T @ patches
+    basis = rng.standard_normal((len(spread), _COMPONENTS), np.float32)
+    for _ in range(5):
+        basis, _ = np.linalg.qr(spread @ basis)
+    return basis
+
+
 class _Search:
     """Finds matches on one level. Distances are taken on principal components of the source patches."""
 
-    def __init__(self, level: _Level, rng: np.random.Generator) -> None:
-        self.level, self.rng = level, rng
+    def __init__(self, level: _Level, rng: np.random.Generator, coherence: float) -> None:
+        """``coherence``: what sharing its neighbours' shift is worth to a patch, in median costs."""
+        self.level, self.rng, self.worth = level, rng, coherence
         centres = np.argwhere(level.valid)
         sample = centres[rng.integers(0, len(centres), min(len(centres), 4000))]
-        patches = _patches(level.channels, sample)
+        patches = _patches(level, sample)
         self.mean = patches.mean(axis=0)
-        _, vectors = np.linalg.eigh(np.cov(patches - self.mean, rowvar=False))
-        self.basis = np.ascontiguousarray(vectors[:, ::-1][:, :_COMPONENTS], np.float32)
+        self.basis = _principal(patches - self.mean, rng)
         self.row = np.full(level.hole.shape, -1)
         self.row[level.valid] = np.arange(len(centres))
         self.features = self._project(centres)
+        self.around = self._around()
+        self.coherence = 0.0
+
+    def _around(self) -> np.ndarray:
+        """int (N, 4): the targets beside each target; -1 where there is none."""
+        index = np.pad(self.level.index, 1, constant_values=-1)
+        y, x = self.level.targets.T + 1
+        return np.stack([index[y, x + 1], index[y + 1, x], index[y, x - 1], index[y - 1, x]], axis=1)
 
     def _project(self, centres: np.ndarray) -> np.ndarray:
         chunks = [
-            (_patches(self.level.channels, centres[i : i + 20000]) - self.mean) @ self.basis
+            (_patches(self.level, centres[i : i + 20000]) - self.mean) @ self.basis
             for i in range(0, len(centres), 20000)
         ]
         return np.concatenate(chunks)
@@ -157,6 +187,7 @@ class _Search:
         """Update ``matches`` in place for the present content of the hole: propagate by ``steps``, then sample."""
         wanted = self._project(matches.targets)
         matches.cost = self._cost(wanted, matches.sources)
+        self.coherence = self.worth * float(np.median(matches.cost))
         for step in steps:
             for dy, dx in ((0, step), (step, 0), (0, -step), (-step, 0)):
                 self._propagate(matches, wanted, dy, dx)
@@ -188,6 +219,13 @@ class _Search:
         chosen = np.flatnonzero(ok)
         cost = self._cost(wanted[chosen], candidate[chosen])
         better = cost < matches.cost[chosen]
+        if self.coherence:
+            shifts = shift_codes(matches.sources - matches.targets)
+            beside = shifts[self.around[chosen]]
+            new = shift_codes(candidate[chosen] - matches.targets[chosen])
+            together = np.count_nonzero(beside == new[:, None], axis=1)
+            together -= np.count_nonzero(beside == shifts[chosen][:, None], axis=1)
+            better = cost - self.coherence * together / 4 < matches.cost[chosen]
         matches.sources[chosen[better]] = candidate[chosen[better]]
         matches.cost[chosen[better]] = cost[better]
 
@@ -251,19 +289,19 @@ def carry(matches: Matches, shape: tuple[int, int], targets: np.ndarray, valid: 
 
 
 def match_hole(
-    image: np.ndarray,
+    channels: np.ndarray,
     hole: np.ndarray,
     usable: np.ndarray,
     rng: np.random.Generator,
     progress: Callable[[int, int], None],
 ) -> Matches | None:
-    """Complete ``image`` float32 (h, w, 3) in ``hole``; returns what each patch of the hole should look like.
+    """Complete ``channels`` (from `working_channels`) in ``hole`` bool (h, w); returns what each patch of the hole should look like.
 
     None where not one whole patch of ``usable`` pixels exists.
     """
     if min(hole.shape) < 2 * _RADIUS + 1:
         return None
-    levels = _pyramid(image, hole, usable)
+    levels = _pyramid(channels, hole, usable)
     if not levels[0].valid.any():
         return None
     matches, previous = None, None
@@ -275,7 +313,7 @@ def match_hole(
             sources = carry(matches, previous.hole.shape, level.targets, level.valid)
             matches = Matches(level.targets, sources, np.zeros(len(sources), np.float32))
             _vote(level, matches, sharp=False)
-        search = _Search(level, rng)
+        search = _Search(level, rng, _COHERENCE if level is levels[0] else 0.0)
         rounds = _ROUNDS if level is levels[0] else 2 * _ROUNDS
         for turn in range(rounds):
             search.improve(matches, (8, 4, 2, 1))

@@ -1,7 +1,8 @@
 """Shifts at full size: the hole shown as whole pieces of its surroundings, joined without seams.
 
-After Pritch et al., "Shift-Map Image Editing" (ICCV 2009), with the joins made in the gradient domain (Perez et al.,
-"Poisson Image Editing", 2003). Shifts are decided on a lattice and blended between its nodes.
+After Pritch et al., "Shift-Map Image Editing" (ICCV 2009), with the joins made in the gradient domain (Perez
+et al., "Poisson Image Editing", 2003). Shifts are decided on a lattice and blended between its nodes.
+Axes: y before x everywhere.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from aftermath.render.draft.membrane import nearest_true, poisson
-from aftermath.render.draft.patches import Matches, carry
+from aftermath.render.draft.membrane import poisson
+from aftermath.render.draft.patches import Matches, carry, shift_codes
 
 __all__ = ["ShiftMap"]
 
@@ -20,7 +21,9 @@ _STRIDE_PX = 2
 _ROUNDS = 3
 _JITTERS = 6
 _CHUNK = 20_000
-_SEAM_LEVELS = 40.0  # a jump larger than this is structure, not a seam to be diffused
+_LONELY = 50.0  # squared levels a sample that a patch may lose to share its neighbours' shift
+_SEAM_LEVELS = 30.0  # a jump larger than this is structure, not a seam to be diffused
+_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class ShiftMap:
@@ -30,120 +33,124 @@ class ShiftMap:
     """
 
     def __init__(self, image: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> None:
-        self.image, self.hole = image, hole
+        self.image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # four bytes a pixel: gathered as one word
         side = 2 * _REACH_PX + 1
         kernel = np.ones((side, side), np.uint8)
-        self.valid = (
-            cv2.erode(usable.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-        )
-        self.pixels = np.argwhere(hole)
-        cell = self.pixels // _SPACING_PX
-        self.shape = tuple(cell.max(axis=0) + 2)
-        needed = np.zeros(self.shape, bool)
-        for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            needed[tuple((cell + corner).T)] = True
-        self.nodes = np.argwhere(needed)
-        self.index = np.full(self.shape, -1)
-        self.index[needed] = np.arange(len(self.nodes))
-        self.centres = np.minimum(self.nodes * _SPACING_PX, np.array(hole.shape) - 1)
+        self.valid = cv2.erode(usable.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+        x, y, width, height = cv2.boundingRect(hole.astype(np.uint8))
+        self.box = np.s_[max(0, y - 1) : y + height + 1, max(0, x - 1) : x + width + 1]
+        self.hole = hole[self.box]
+        self.origin = self.box[0].start, self.box[1].start
+        self.index, self.nodes = self._nodes()
+        self.centres = np.minimum(np.array(self.origin) + self.nodes * _SPACING_PX, np.array(hole.shape) - 1)
+        self.around = self._around()
         self.shifts = np.zeros_like(self.nodes)
-        self._corners = self._blend(cell)
 
-    def _blend(self, cell: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each of the four nodes round every hole pixel: its index and its bilinear weight."""
-        fraction = (self.pixels / _SPACING_PX - cell).astype(np.float32)
-        corners = []
-        for dy in (0, 1):
-            for dx in (0, 1):
-                weight = np.abs(1 - dy - fraction[:, 0]) * np.abs(1 - dx - fraction[:, 1])
-                corners.append((self.index[tuple((cell + (dy, dx)).T)], weight))
-        return corners
+    def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lattice nodes at the corners of every cell with a hole pixel: (grid of positions or -1, int (N, 2))."""
+        cells = np.argwhere(self.hole) // _SPACING_PX
+        index = np.full(np.array(self.hole.shape) // _SPACING_PX + 2, -1)
+        for corner in _CORNERS:
+            index[tuple((cells + corner).T)] = 0
+        nodes = np.argwhere(index == 0)
+        index[tuple(nodes.T)] = np.arange(len(nodes))
+        return index, nodes
+
+    def _around(self) -> np.ndarray:
+        """int (N, 4): the nodes beside each node; itself where there is none."""
+        index = np.pad(self.index, 1, constant_values=-1)
+        y, x = self.nodes.T + 1
+        beside = np.stack([index[y, x + 1], index[y + 1, x], index[y, x - 1], index[y - 1, x]], axis=1)
+        return np.where(beside >= 0, beside, np.arange(len(beside))[:, None])
 
     def settle(self, matches: Matches, shape: tuple[int, int], rng: np.random.Generator) -> None:
         """Take the shifts from ``matches``, found on a picture of ``shape``, and fit them to the full size."""
         self.shifts = carry(matches, shape, self.centres, self.valid) - self.centres
         picture = self.image.copy()
-        jitter = int(np.ceil(self.hole.shape[0] / shape[0]))
+        jitter = int(np.ceil(self.image.shape[0] / shape[0]))
         for _ in range(_ROUNDS):
-            picture[self.hole] = self.sample((0, 0)).round().astype(np.uint8)
-            cost = self._cost(picture, self.shifts)
-            for distance in (4, 2, 1):
-                for dy, dx in ((0, distance), (distance, 0), (0, -distance), (-distance, 0)):
-                    self._try(picture, cost, self._neighbours(dy, dx))
+            own = np.rint(self._sample((0, 0))).astype(np.uint8)
+            picture[self.box][self.hole] = own[self.hole]
+            cost = self._cost(picture, np.arange(len(self.shifts)), self.shifts)
+            for _ in range(4):
+                for side in range(4):
+                    self._try(picture, cost, self.shifts[self.around[:, side]])
             for _ in range(_JITTERS):
                 self._try(picture, cost, self.shifts + rng.integers(-jitter, jitter + 1, self.shifts.shape))
 
-    def sample(self, step: tuple[int, int]) -> np.ndarray:
-        """What each hole pixel's source shows ``step`` (y, x) further, float32 (N, 3)."""
-        flat = self.image.reshape(-1, 3)
-        width = self.hole.shape[1]
-        total = np.zeros((len(self.pixels), 3), np.float32)
-        start = (self.pixels + step) @ (width, 1)
-        for node, weight in self._corners:
-            total += flat[start + self.shifts[node] @ (width, 1)] * weight[:, None]
+    def joined(self) -> np.ndarray:
+        """The hole's box (``box``) with the hole copied from the sources, seams diffused; float32 (h, w, 3)."""
+        own = self._sample((0, 0))[..., :3]
+        picture = np.where(self.hole[..., None], own, self.image[self.box][..., :3]).astype(np.float32)
+        right = np.zeros_like(picture)
+        for dy, dx in ((0, 1), (1, 0)):
+            here, there = np.s_[: len(own) - dy, : own.shape[1] - dx], np.s_[dy:, dx:]
+            forward = (self._sample((dy, dx))[..., :3] - own)[here]
+            backward = (own - self._sample((-dy, -dx))[..., :3])[there]
+            first, second = self.hole[here][..., None], self.hole[there][..., None]
+            wanted = (forward * first + backward * second) / np.maximum(first + second.astype(np.float32), 1)
+            jump = _seam_part(wanted - (picture[there] - picture[here])) * (first | second)
+            right[here] += jump
+            right[there] -= jump
+        return picture + poisson(right, self.hole)
+
+    def _sample(self, step: tuple[int, int]) -> np.ndarray:
+        """What the source of each pixel of the box shows ``step`` further, float32 (h, w, 4)."""
+        ys, xs = (np.arange(length, dtype=np.float32) for length in self.hole.shape)
+        cell_y, cell_x = (ys // _SPACING_PX).astype(int), (xs // _SPACING_PX).astype(int)
+        fraction_y, fraction_x = ys / _SPACING_PX % 1, xs / _SPACING_PX % 1
+        grid = np.zeros((2, *self.index.shape), np.float32)
+        grid[:, self.nodes[:, 0], self.nodes[:, 1]] = self.shifts.T
+        total = np.zeros((*self.hole.shape, 4), np.float32)
+        for dy, dx in _CORNERS:
+            shift_y, shift_x = grid[:, cell_y + dy][:, :, cell_x + dx]
+            seen = cv2.remap(
+                self.image,
+                shift_x + (xs + (self.origin[1] + step[1])),
+                shift_y + (ys + (self.origin[0] + step[0]))[:, None],
+                cv2.INTER_NEAREST,
+                borderMode=cv2.BORDER_REPLICATE,
+            ).astype(np.float32)
+            weight = np.outer(np.abs(1 - dy - fraction_y), np.abs(1 - dx - fraction_x))
+            total += cv2.multiply(seen, cv2.merge([weight] * 4))
         return total
 
-    def joined(self) -> np.ndarray:
-        """The picture with its hole copied from the sources, seams diffused; float32 (H, W, 3)."""
-        own = self.sample((0, 0))
-        result = self.image.astype(np.float32)
-        result[self.hole] = own
-        right = np.zeros_like(result)
-        for step in ((0, 1), (1, 0)):
-            self._add_jumps(right, result, own, step)
-        return result + poisson(right, self.hole)
-
-    def _add_jumps(
-        self, right: np.ndarray, picture: np.ndarray, own: np.ndarray, step: tuple[int, int]
-    ) -> None:
-        """Between each pixel and the next one along ``step``: how far the picture is from what its sources show."""
-        dy, dx = step
-        height, width = self.hole.shape
-        wanted, weight = np.zeros_like(picture), np.zeros((height, width, 1), np.float32)
-        forward, backward = np.zeros_like(picture), np.zeros_like(picture)
-        forward[self.hole] = self.sample((dy, dx)) - own
-        backward[self.hole] = own - self.sample((-dy, -dx))
-        here, there = np.s_[: height - dy, : width - dx], np.s_[dy:, dx:]
-        wanted[here] = forward[here] + backward[there]
-        weight[here] = self.hole[here][..., None].astype(np.float32) + self.hole[there][..., None]
-        jump = np.zeros_like(picture)
-        jump[here] = wanted[here] / np.maximum(weight[here], 1) - (picture[there] - picture[here])
-        size = np.linalg.norm(jump, axis=2, keepdims=True) / (_SEAM_LEVELS * 3**0.5)
-        jump *= np.square(1 - np.minimum(size, 1) ** 2) * (weight > 0)
-        right[here] += jump[here]
-        right[there] -= jump[here]
-
-    def _neighbours(self, dy: int, dx: int) -> np.ndarray:
-        """Each node's shift as its neighbour has it; its own where there is no such neighbour."""
-        place = self.nodes + (dy, dx)
-        inside = ((place >= 0) & (place < self.shape)).all(axis=1)
-        place = np.where(inside[:, None], place, self.nodes)
-        other = self.index[tuple(place.T)]
-        return self.shifts[np.where(other >= 0, other, np.arange(len(other)))]
-
     def _try(self, picture: np.ndarray, cost: np.ndarray, shifts: np.ndarray) -> None:
+        """Let each node take its shift of ``shifts`` where that lowers its cost and its loneliness together."""
+        lonely = self._lonely(np.arange(len(shifts)), self.shifts)
         source = self.centres + shifts
-        ok = ((source >= 0) & (source < self.hole.shape)).all(axis=1) & (shifts != self.shifts).any(axis=1)
+        ok = ((source >= 0) & (source < self.valid.shape)).all(axis=1) & (shifts != self.shifts).any(axis=1)
+        ok &= cost + lonely > 0
         ok[ok] = self.valid[tuple(source[ok].T)]
         chosen = np.flatnonzero(ok)
-        new = self._cost(picture, shifts, chosen)
-        better = new < cost[chosen]
+        new = self._cost(picture, chosen, shifts[chosen])
+        better = new + self._lonely(chosen, shifts[chosen]) < cost[chosen] + lonely[chosen]
         cost[chosen[better]] = new[better]
         self.shifts[chosen[better]] = shifts[chosen[better]]
 
-    def _cost(self, picture: np.ndarray, shifts: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
-        """Squared difference of each chosen node's patch in ``picture`` and where its shift leads, float32 (N,)."""
-        chosen = np.arange(len(shifts)) if chosen is None else chosen
-        height, width = self.hole.shape
+    def _lonely(self, chosen: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """What it costs the ``chosen`` nodes that their neighbours would shift otherwise, (N,)."""
+        other = shift_codes(self.shifts)[self.around[chosen]] != shift_codes(shifts)[:, None]
+        return _LONELY / 4 * np.count_nonzero(other, axis=1)
+
+    def _cost(self, picture: np.ndarray, chosen: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """Mean squared difference of each chosen node's patch in ``picture`` and of its source, float32 (N,)."""
+        height, width = self.valid.shape
         offsets = np.arange(-_REACH_PX, _REACH_PX + 1, _STRIDE_PX)
-        target, source = picture.reshape(-1, 3), self.image.reshape(-1, 3)
+        target, source = (values.view(np.uint32).reshape(-1) for values in (picture, self.image))
         cost = np.empty(len(chosen), np.float32)
         for first in range(0, len(chosen), _CHUNK):
-            part = chosen[first : first + _CHUNK]
-            ys = np.clip(self.centres[part, 0, None] + offsets, 0, height - 1)
-            xs = np.clip(self.centres[part, 1, None] + offsets, 0, width - 1)
-            place = (ys[:, :, None] * width + xs[:, None, :]).reshape(len(part), -1)
-            there = place + (shifts[part] @ (width, 1))[:, None]
-            difference = target[place].astype(np.float32) - source[there]
-            cost[first : first + _CHUNK] = np.einsum("npc,npc->n", difference, difference)
+            part = slice(first, first + _CHUNK)
+            ys = np.clip(self.centres[chosen[part], 0, None] + offsets, 0, height - 1)
+            xs = np.clip(self.centres[chosen[part], 1, None] + offsets, 0, width - 1)
+            place = (ys[:, :, None] * width + xs[:, None, :]).reshape(len(ys), -1)
+            there = place + (shifts[part, 0] * width + shifts[part, 1])[:, None]
+            difference = target[place].view(np.uint8).astype(np.float32) - source[there].view(np.uint8)
+            cost[part] = np.einsum("np,np->n", difference, difference) / difference.shape[1]
         return cost
+
+
+def _seam_part(jump: np.ndarray) -> np.ndarray:
+    """The part of a jump (h, w, 3) that is a seam: all of a small one, nothing of a large one (Tukey's biweight)."""
+    size = (jump**2).mean(axis=2, keepdims=True) / _SEAM_LEVELS**2
+    return jump * np.square(1 - np.minimum(size, 1))
