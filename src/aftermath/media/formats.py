@@ -59,8 +59,8 @@ _LOSSLESS = (
     *("bgra", "gbrap10le", "gbrap12le", "gbrap14le", "gbrap16le"),
 )
 
-# crf 14 is visually lossless (about 56 dB on clean 4K); "faster" encodes near ten 4K frames a second on two cores,
-# and the short look-ahead keeps x264 under 0.8 GB there.
+# crf 14 is visually lossless (about 56 dB on clean 4K); "faster" encodes ten 4K frames a second on two cores, and
+# the short look-ahead keeps x264 under 0.8 GB there.
 _RECIPES = {
     Codec.H264: Recipe(
         "libx264",
@@ -83,9 +83,7 @@ _RECIPES = {
         {"vendor": "apl0"},
         limited=True,
     ),
-    Codec.FFV1: Recipe(
-        "ffv1", (".mkv", ".mov"), _LOSSLESS, {"level": "3", "slices": "12", "slicecrc": "1", "g": "1"}
-    ),
+    Codec.FFV1: Recipe("ffv1", (".mkv", ".mov"), _LOSSLESS, {"level": "3", "slicecrc": "1", "g": "1"}),
     Codec.PNG: Recipe("png", ("", ".png"), ("rgb24", "rgba", "rgb48be", "rgba64be", "gray", "gray16be")),
 }
 
@@ -98,7 +96,7 @@ _LOSSES = {
     0x04: "{source} is converted to {target}, which is not exact",
     0x08: "transparency is dropped",
     0x20: "colour is dropped",
-    0x40: "{source} becomes {target}; not every player shows it",
+    0x40: "{source} is stored as {target}, which not every player shows",
 }
 
 
@@ -156,6 +154,6 @@ def output_format(pix_fmt: str, codec: Codec, width: int, height: int) -> tuple[
         "source_bits": planes.bit_depth(pix_fmt),
         "target_bits": planes.bit_depth(best.name),
     }
-    if wanted != pix_fmt:
-        loss &= ~0x40  # gray holds no colour whose resolution could change
+    if wanted != pix_fmt or loss & 0x04 or not chosen.whole_chroma:
+        loss &= ~0x40  # more room for colour than the source needs matters only where players may refuse it
     return best.name, [sentence.format(**names) for flag, sentence in _LOSSES.items() if loss & flag]

@@ -28,7 +28,7 @@ _MPEG, _JPEG = 1, 2  # limited and full range, as tagged
 
 # 4:4:4 at qp 0 is the form of the reference's quadmask_0.mp4; other readers take H.264 gray for limited range
 _FORMS = {
-    ".mkv": ("gray", Recipe("ffv1", (".mkv",), ("gray",), {"level": "3", "slices": "12", "slicecrc": "1"})),
+    ".mkv": ("gray", Recipe("ffv1", (".mkv",), ("gray",), {"level": "3", "slicecrc": "1"})),
     ".mp4": ("yuv444p", Recipe("libx264", (".mp4",), ("yuv444p",), {"qp": "0", "preset": "veryfast"})),
 }
 

@@ -28,6 +28,7 @@ __all__ = [
     "divides",
     "from_planes",
     "has_alpha",
+    "is_gray",
     "planar_format",
     "planes_of",
     "put_in",
@@ -98,11 +99,16 @@ def has_alpha(pix_fmt: str) -> bool:
     return any(component.is_alpha for component in av.VideoFormat(pix_fmt).components)
 
 
+def is_gray(pix_fmt: str) -> bool:
+    """Whether one component, opacity aside, is all there is."""
+    return sum(not component.is_alpha for component in av.VideoFormat(pix_fmt).components) == 1
+
+
 def _subsampling(pix_fmt: str) -> tuple[int, int]:
     """(x, y): luma samples to one chroma sample."""
     layout = av.VideoFormat(pix_fmt, 64, 64)
-    chroma = [component for component in layout.components if component.is_chroma]
-    return (64 // chroma[0].width, 64 // chroma[0].height) if chroma else (1, 1)
+    chroma = layout.components[min(1, len(layout.components) - 1)]
+    return (64 // chroma.width, 64 // chroma.height) if not is_gray(pix_fmt) else (1, 1)
 
 
 def divides(pix_fmt: str, width: int, height: int) -> bool:
@@ -119,7 +125,7 @@ def planar_format(pix_fmt: str) -> str:
     alpha = "a" if has_alpha(pix_fmt) or layout.has_palette else ""
     if layout.is_rgb or layout.is_bayer or layout.has_palette or pix_fmt.startswith("xyz"):
         return f"gbr{alpha}p{depth}"
-    if not any(component.is_chroma for component in layout.components):
+    if is_gray(pix_fmt):
         return f"gray{depth}"
     return f"yuv{alpha}{_SUBSAMPLING[_subsampling(pix_fmt)]}p{depth}"
 
