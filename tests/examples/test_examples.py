@@ -71,8 +71,10 @@ def test_the_box_covers_the_object(example: Example) -> None:
 
 
 def test_outside_the_changed_region_both_worlds_look_alike(example: Example) -> None:
-    keep = example.quadmask[1:] == Level.KEEP
-    difference = np.abs(example.video(VIDEOS[0])[1:].astype(int) - example.video(VIDEOS[2])[1:])
+    some = slice(8, None, 8)
+    keep = example.quadmask[some] == Level.KEEP
+    one, other = (example.video(name)[some].astype(int) for name in ("input_video.mp4", "rgb_removed.mp4"))
+    difference = np.abs(one - other)
     assert difference[keep].mean() < 2
     assert difference[~keep].mean() > 10
 
