@@ -59,8 +59,8 @@ _LOSSLESS = (
     *("bgra", "gbrap10le", "gbrap12le", "gbrap14le", "gbrap16le"),
 )
 
-# crf 14 is visually lossless (about 56 dB on clean 4K); "faster" encodes ten 4K frames a second on two cores, and
-# the short look-ahead keeps x264 under 0.8 GB there.
+# crf 14 is visually lossless (56 dB on clean 4K); "faster" encodes some eight 4K frames a second on two cores,
+# and the short look-ahead keeps x264 under 0.8 GB there.
 _RECIPES = {
     Codec.H264: Recipe(
         "libx264",

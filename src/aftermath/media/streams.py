@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +17,20 @@ from av.stream import Disposition, Stream
 from aftermath.media.decode import Warn, open_input, video_stream
 
 __all__ = ["StreamCopy"]
+
+
+def _takes(container_format: str, stream: Stream) -> bool:
+    """Whether a container can hold the stream: only writing a header tells, so one is written to memory."""
+    trial = av.open(io.BytesIO(), "w", format=container_format)
+    try:
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+        return True
+    except (FFmpegError, ValueError):
+        return False
+    finally:
+        with contextlib.suppress(FFmpegError, ValueError):
+            trial.close()
 
 
 class StreamCopy:
@@ -48,13 +64,12 @@ class StreamCopy:
             self._target.set_chapters(chapters)
 
     def _add(self, stream: Stream) -> None:
-        try:
-            copy = self._target.add_stream_from_template(stream, opaque=True)
-        except (FFmpegError, ValueError):
+        if not _takes(self._target.format.name, stream):
             name = stream.codec_context.name if stream.codec_context else "of an unknown codec"
             suffix = Path(self._target.name).suffix
             self._warn(f"{stream.type} {name} cannot be stored in {suffix} and is left out; .mkv takes it")
             return
+        copy = self._target.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
