@@ -7,7 +7,7 @@ import numpy as np
 
 from aftermath.core import Level
 
-__all__ = ["blend", "blend_weight", "seam_width_px"]
+__all__ = ["blend_weight", "seam_width_px"]
 
 _REFERENCE_PX = 1920  # the picture whose pixels ``feather_px`` counts
 
@@ -34,13 +34,6 @@ def blend_weight(levels: np.ndarray, feather_px: float) -> np.ndarray:
     weight[region] = np.minimum(distance / np.float32(feather_px + 1), 1)
     weight[levels <= Level.OVERLAP] = 1
     return weight
-
-
-def blend(source: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mix two pictures, uint8 (H, W, 3), by ``weight``, float32 (H, W); returns uint8 (H, W, 3)."""
-    share = weight[..., None]
-    mixed = source.astype(np.float32) * (1 - share) + painted.astype(np.float32) * share
-    return np.where(share > 0, np.rint(mixed).astype(np.uint8), source)
 
 
 def _reach(changed: np.ndarray) -> tuple[slice, slice]:

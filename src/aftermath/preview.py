@@ -30,7 +30,8 @@ def contact_sheet(before: Clip, quadmask: Quadmask, after: Clip | None) -> np.nd
     shown = _spread(len(before))
     size = fit_long_side(before.width, before.height, _CELL_PX)
     rows = [
-        _row([_labelled(before, t, size) for t in shown], "before"),
+        _row([_moment(before, t, size[0]) for t in shown], ""),
+        _row([_resized(before.frames[t], size) for t in shown], "before"),
         _row([_resized(_overlaid(before.frames[t], quadmask.values[t]), size) for t in shown], _LEGEND),
     ]
     if after is not None:
@@ -52,22 +53,21 @@ def _spread(num_frames: int) -> list[int]:
 
 def _row(pictures: list[np.ndarray], label: str) -> np.ndarray:
     height, width = pictures[0].shape[:2]
+    top = _LABEL_PX if label else 0
     columns = len(pictures)
-    sheet = np.full(
-        (height + _LABEL_PX + _GAP_PX, columns * (width + _GAP_PX) + _GAP_PX, 3), _PAPER, np.uint8
-    )
+    sheet = np.full((top + height + _GAP_PX, columns * (width + _GAP_PX) + _GAP_PX, 3), _PAPER, np.uint8)
     for index, picture in enumerate(pictures):
         left = _GAP_PX + index * (width + _GAP_PX)
-        sheet[_LABEL_PX : _LABEL_PX + height, left : left + width] = picture
-    _write(sheet, label, (_GAP_PX, _LABEL_PX - 9), 18)
+        sheet[top : top + height, left : left + width] = picture
+    _write(sheet, label, (_GAP_PX, top - 9), 18)
     return sheet
 
 
-def _labelled(clip: Clip, frame: int, size: tuple[int, int]) -> np.ndarray:
-    picture = _resized(clip.frames[frame], size)
-    picture[-24:] = (picture[-24:] * 0.35).astype(np.uint8)
-    _write(picture, f"frame {frame}, {clip.times_s[frame]:.2f} s", (6, size[1] - 7), 16)
-    return picture
+def _moment(clip: Clip, frame: int, width: int) -> np.ndarray:
+    """The heading of a column."""
+    strip = np.full((_LABEL_PX, width, 3), _PAPER, np.uint8)
+    _write(strip, f"frame {frame}, {clip.times_s[frame]:.2f} s", (0, _LABEL_PX - 9), 16)
+    return strip
 
 
 def _overlaid(frame: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -91,5 +91,4 @@ def _write(picture: np.ndarray, text: str, at: tuple[int, int], size_px: int) ->
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
     """Write a picture, uint8 (H, W, 3) RGB, as PNG. Raises OSError where that fails."""
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise OSError(f"{path} could not be written")
+    path.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())

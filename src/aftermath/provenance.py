@@ -7,16 +7,9 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from aftermath.config import MaskOptions
-    from aftermath.remove import Result
-    from aftermath.request import Request
+from typing import Any
 
 __all__ = ["code_digest", "package_version", "peak_memory_mb", "run_record", "versions"]
 
@@ -63,30 +56,11 @@ def peak_memory_mb() -> float | None:
     return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
-def run_record(result: Result, request: Request, options: MaskOptions, facts: Mapping[str, Any]) -> str:
-    """The text of ``run.json``: everything that a person or a program may want to know of a run afterwards.
+def run_record(**parts: Any) -> str:
+    """The text of ``run.json``: ``parts``, with what is known of this program and this machine.
 
-    ``facts`` is what the renderer reported. ``peak_memory_mb`` is that of this process; stages that were
-    taken from the run folder (``reused``) needed theirs in an earlier one.
+    ``peak_memory_mb`` is that of this process; stages that were taken from the run folder (``reused``) needed
+    theirs in an earlier one.
     """
-    plan = json.loads(result.plan.to_json())
-    record = {
-        "output": result.output,
-        "num_frames": result.num_frames,
-        "size": [result.width, result.height],
-        "request": asdict(request),
-        "options": asdict(options),
-        "versions": versions(),
-        "code": code_digest(),
-        "stage_times_s": result.stage_times_s,
-        "reused": result.reused,
-        "peak_memory_mb": peak_memory_mb(),
-        "camera": result.camera,
-        "engine": result.engine,
-        "engine_why": result.engine_why,
-        "render": dict(facts),
-        "share_invented": result.share_invented,
-        "findings": plan["affected_objects"],
-        "warnings": result.warnings,
-    }
-    return json.dumps(record, indent=2, default=str, ensure_ascii=False) + "\n"
+    machine = {"versions": versions(), "code": code_digest(), "peak_memory_mb": peak_memory_mb()}
+    return json.dumps(parts | machine, indent=2, default=str, ensure_ascii=False) + "\n"

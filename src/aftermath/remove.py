@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Result:
     camera: str
     engine: str
     engine_why: str
-    share_invented: float | None
+    invented_share: float | None
     warnings: tuple[str, ...]
     stage_times_s: dict[str, float]
     reused: tuple[str, ...]
@@ -167,11 +168,19 @@ def _finish(
         camera=str(scene.camera.kind),
         engine=str(engine or ""),
         engine_why=why,
-        share_invented=facts.get("share_invented"),
+        invented_share=facts.get("invented_share"),
         warnings=tuple(session.warnings),
         stage_times_s=dict(session.seconds),
         reused=tuple(session.reused),
     )
     folder.write_text(folder.plan_file, reasoning.plan.to_json())
-    folder.write_text(folder.run_file, run_record(result, session.request, session.options, facts))
+    plan = json.loads(reasoning.plan.to_json())
+    record = run_record(
+        **{name: value for name, value in vars(result).items() if name != "plan"},
+        findings=plan["affected_objects"],
+        request=asdict(session.request),
+        options=asdict(session.options),
+        render=facts,
+    )
+    folder.write_text(folder.run_file, record)
     return result

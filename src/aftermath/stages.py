@@ -106,7 +106,7 @@ def write_quadmask(session: Session, levels: Quadmask) -> Path:
 
     def write(steps: Steps) -> None:
         frames = _counted(_full_quadmask(session, levels), len(levels), steps)
-        write_whole(target, lambda part: write_masks(part, frames, session.info.frame_rate))
+        write_masks(target, frames, session.info.frame_rate)
 
     session.produce(Stage.QUADMASK, write)
     return target
@@ -184,7 +184,7 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
         shown = after()
         assert shown is not None
         frames = _counted(side_by_side(session.clip, shown), len(shown), steps)
-        write_whole(folder.file(pair), lambda part: write_rgb_video(part, frames, session.info.frame_rate))
+        write_rgb_video(folder.file(pair), frames, shown.times_s.tolist())
 
     session.produce(sheet, draw)
     if result is not None:
@@ -202,7 +202,7 @@ def _primary(session: Session, steps: Steps) -> np.ndarray:
         return np.stack([_shrunk(mask, clip) for mask in _given_mask(session, request.mask, len(clip))])
     prompts = request.scaled_prompts(clip)
     if request.mask is not None:
-        picture = next(_given_mask(session, request.mask, 1))
+        (picture,) = _given_mask(session, request.mask, 1)
         prompts = Prompts(masks=(MaskPrompt(_shrunk(picture, clip), request.mask_frame or 0),))
     return FlowSegmenter().segment(clip, prompts, steps)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
 
 import typer
+from pydantic import ValidationError
 
 __all__ = ["Asked", "Display", "expanded"]
 
@@ -82,7 +83,7 @@ def expanded(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         built = {
-            name: cast(type, group)(**{item.name: values.pop(item.name) for item in fields(group)})
+            name: _built(cast(type, group), {item.name: values.pop(item.name) for item in fields(group)})
             for name, group in groups.items()
         }
         function(**built, **values)
@@ -91,6 +92,15 @@ def expanded(function: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _built(group: type, values: dict[str, Any]) -> Any:
+    try:
+        return group(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise typer.BadParameter(f"{option} {first['input']}: {first['msg']}") from error
 
 
 def _parameters(group: type) -> list[inspect.Parameter]:

@@ -34,8 +34,8 @@ def as_text(result: Result) -> str:
     ]
     if result.engine:
         lines.append(f"  painted   by the engine {result.engine} ({result.engine_why})")
-    if result.share_invented is not None:
-        lines.append(f"  invented  {result.share_invented:.0%} of the hole, which no frame shows")
+    if result.invented_share is not None:
+        lines.append(f"  invented  {result.invented_share:.0%} of the hole, which no frame shows")
     lines.append(f"  look at   {result.contact_sheet}")
     return "\n".join(lines)
 

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from av.codec.codec import find_best_pix_fmt_of_list
 
+from aftermath.config import Codec
 from aftermath.errors import InputError
 from aftermath.media import planes
 from aftermath.media.files import check_folder
 
 __all__ = ["Codec", "Recipe", "check_target", "output_format", "recipe"]
-
-
-class Codec(StrEnum):
-    """How a result is stored."""
-
-    H264 = "h264"
-    HEVC = "hevc"
-    PRORES = "prores"
-    FFV1 = "ffv1"  # lossless
-    PNG = "png"  # a folder of pictures
 
 
 @dataclass(frozen=True)
@@ -59,8 +49,8 @@ _LOSSLESS = (
     *("bgra", "gbrap10le", "gbrap12le", "gbrap14le", "gbrap16le"),
 )
 
-# crf 14 is visually lossless (56 dB on clean 4K); "faster" encodes some eight 4K frames a second on two cores,
-# and the short look-ahead keeps x264 under 0.8 GB there.
+# crf 14 is visually lossless (56 dB on clean 4K); "faster" encodes eight 4K frames a second on two cores, and
+# the short look-ahead keeps x264 under 0.8 GB there.
 _RECIPES = {
     Codec.H264: Recipe(
         "libx264",

@@ -1,0 +1,223 @@
+"""Every input that cannot be used: exit code 2, one clear line, nothing left behind."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from aftermath.media.masks import write_masks
+from aftermath.media.video import write_rgb_video
+from conftest import BOX, FRAMES, HEIGHT, WIDTH, Cli, scene
+
+Refused = Callable[..., str]
+
+
+def tree(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def refused(cli: Cli, tmp_path: Path) -> Refused:
+    """Run the command line, and return the one line with which it refused."""
+
+    def run(*arguments: object) -> str:
+        before = tree(tmp_path)
+        done = cli(*arguments)
+        assert done.returncode == 2, done
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert tree(tmp_path) == before
+        return done.stderr
+
+    return run
+
+
+def mask_video(
+    path: Path, value: int | np.ndarray, frames: int = FRAMES, shape: tuple = (HEIGHT, WIDTH)
+) -> Path:
+    write_masks(path, [np.broadcast_to(np.uint8(value), shape).copy()] * frames, Fraction(12))
+    return path
+
+
+def sound_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+
+def no_frames(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        container.start_encoding()
+
+
+def test_no_such_file(refused: Refused, tmp_path: Path) -> None:
+    line = refused("remove", tmp_path / "gone.mp4", "--box", BOX, "-o", tmp_path / "out.mp4")
+    assert "gone.mp4" in line
+    assert "no such file" in line
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.write_text("this is no film"), "not a video"),
+        (lambda path: path.write_bytes(b""), "not a video"),
+        (sound_only, "sound"),
+        (no_frames, ""),
+    ],
+    ids=["text", "empty", "sound only", "zero frames"],
+)
+def test_a_file_that_shows_nothing(
+    refused: Refused, tmp_path: Path, make: Callable[[Path], object], says: str
+) -> None:
+    make(tmp_path / "odd.mp4")
+    line = refused("remove", tmp_path / "odd.mp4", "--box", BOX, "-o", tmp_path / "out.mp4")
+    assert "odd.mp4" in line
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        ([], "no prompt"),
+        (["--box", "200,40,260,84"], "x from 0 to 160"),
+        (["--box", "-4,40,60,84"], "x from 0 to 160"),
+        (["--box", "62,40,30,84"], "X0 left of X1"),
+        (["--box", "30,84,62,40"], "X0 left of X1"),
+        (["--box", "30,40,62"], "X0,Y0,X1,Y1"),
+        (["--box", "30,40,62,nan"], "X0,Y0,X1,Y1"),
+        (["--box", "a,b,c,d"], "X0,Y0,X1,Y1"),
+        (["--box", "30,40,62,84@x"], "X0,Y0,X1,Y1"),
+        (["--box", f"{BOX}@999"], "frames 0 to 11"),
+        (["--point", "40,60@999"], "frames 0 to 11"),
+        (["--point", "40,600"], "y from 0 to 119"),
+        (["--point", "!40,60"], "background"),
+        (["--point", "here"], "X,Y"),
+        (["--box", BOX, "--affected", "90,95:explodes"], "falls, stays, goes-on, vanishes"),
+        (["--box", BOX, "--affected", "900,95:falls"], "x from 0 to 159"),
+        (["--box", BOX, "--affected", "90,95@400:falls"], "frames 0 to 11"),
+        (["--box", BOX, "--engine", "void"], "engine void"),
+        (["--box", BOX, "--feather-px", "-1"], "feather"),
+        (["--box", BOX, "--codec", "ffv1"], "mkv"),
+        (["--box", BOX, "--codec", "vhs"], "codec"),
+        (["--box", BOX, "--no-such-option"], "no-such-option"),
+        (["--box", BOX, "--mask", "gone.mkv"], "--box and --mask"),
+        (["--mask", "gone.mkv"], "no such file"),
+        (["--box", BOX, "--plan", "gone.json"], "no such file"),
+    ],
+    ids=lambda value: " ".join(value) or "no prompt" if isinstance(value, list) else "",
+)
+def test_a_prompt_or_an_option_that_cannot_be(
+    refused: Refused, clip: Path, tmp_path: Path, prompt: list[str], says: str
+) -> None:
+    assert says in refused("remove", clip, *prompt, "-o", tmp_path / "out.mp4")
+
+
+HALF = np.repeat(np.uint8([[255, 0]]), WIDTH // 2, axis=1).repeat(HEIGHT, axis=0)
+
+
+@pytest.mark.parametrize("kind", ["--mask", "--quadmask"])
+@pytest.mark.parametrize(
+    ("value", "frames", "shape", "says"),
+    [
+        (HALF, FRAMES + 3, HALF.shape, "frames"),
+        (HALF[:60], FRAMES, (60, WIDTH), "160x120"),
+        (None, FRAMES, HALF.shape, ""),
+        ("all", FRAMES, HALF.shape, ""),
+        (90, FRAMES, HALF.shape, ""),
+    ],
+    ids=["longer", "smaller", "empty", "everything", "grey"],
+)
+def test_a_mask_that_does_not_fit(
+    refused: Refused,
+    clip: Path,
+    tmp_path: Path,
+    kind: str,
+    value: object,
+    frames: int,
+    shape: tuple[int, int],
+    says: str,
+) -> None:
+    nothing, everything = (0, 255) if kind == "--mask" else (255, 0)
+    content = (
+        {None: nothing, "all": everything}.get(value, value) if not isinstance(value, np.ndarray) else value
+    )
+    mask = mask_video(tmp_path / "m.mkv", content, frames, shape)
+    line = refused("remove", clip, kind, mask, "-o", tmp_path / "out.mp4")
+    assert says in line
+
+
+def test_the_output_is_the_input(refused: Refused, clip: Path) -> None:
+    assert "overwrite" in refused("remove", clip, "--box", BOX, "-o", clip)
+
+
+def test_the_output_is_the_mask(refused: Refused, clip: Path, tmp_path: Path) -> None:
+    mask = mask_video(tmp_path / "m.mkv", HALF)
+    assert "overwrite" in refused("mask", clip, "--quadmask", mask, "-o", mask)
+
+
+def test_a_target_that_cannot_be_written(refused: Refused, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken.mp4").mkdir()
+    (tmp_path / "file").write_text("")
+    for target in ("none/out.mp4", "file/out.mp4", "taken.mp4", "out.xyz"):
+        assert target in refused("remove", clip, "--box", BOX, "-o", tmp_path / target)
+
+
+def test_a_run_folder_that_cannot_be_made(refused: Refused, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = refused(
+        "remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4", "--work", tmp_path / "file" / "run"
+    )
+    assert "--work" in line
+
+
+@pytest.mark.parametrize("room", [2_000, 60_000], ids=["for no stage", "for no output"])
+def test_a_full_disk(clip: Path, tmp_path: Path, environment: dict[str, str], room: int) -> None:
+    before = tree(tmp_path)
+    command = ["remove", clip, "--box", BOX, "-o", tmp_path / "out.mkv", "--codec", "ffv1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "aftermath", *map(str, command)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+    assert done.returncode == 2, done
+    assert "room" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_that_is_no_sequence(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "input_video.mp4" in refused("remove", tmp_path / "empty", "-o", tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"affected_objects": [{}]}'])
+def test_a_plan_that_is_none(refused: Refused, clip: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    line = refused("remove", clip, "--box", BOX, "--plan", tmp_path / "plan.json", "-o", tmp_path / "out.mp4")
+    assert "plan.json" in line
+
+
+def test_a_clip_cut_off_in_the_middle_is_used_as_far_as_it_goes(cli: Cli, tmp_path: Path) -> None:
+    write_rgb_video(tmp_path / "whole.mkv", scene(WIDTH, HEIGHT, 30), Fraction(12), crf=8)
+    whole = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    done = cli("remove", tmp_path / "cut.mkv", "--box", BOX, "-o", tmp_path / "out.mp4")
+    assert done.returncode == 0, done
+    assert "warning: " in done.stderr
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        assert 5 < sum(1 for _ in made.decode(video=0)) < 30

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import aftermath
+from aftermath import MaskOptions, RemoveOptions
+from aftermath.core import Action
+from aftermath.media.masks import read_masks, write_masks
+from aftermath.media.video import read_frames, write_rgb_video
+from conftest import BOX, FRAMES, HEIGHT, WIDTH, Cli, scene
+
+
+def frames(path: Path) -> list[np.ndarray]:
+    return [frame.rgb() for frame in read_frames(path)]
+
+
+def test_the_main_command_removes_the_object(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli("remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for word in ("out.mp4", "camera", "still", "draft", "invented", "contact_sheet.png"):
+        assert word in done.stdout
+    before, after = frames(clip), frames(tmp_path / "out.mp4")
+    assert len(after) == len(before) == FRAMES
+    for frame in after:
+        red = frame[42:80, 34:58].astype(int)
+        assert (red[..., 0] - red[..., 1]).mean() < 40  # 175 in the clip
+    folder = tmp_path / "out.mp4.aftermath"
+    names = {"contact_sheet.png", "plan.json", "quadmask.mkv", "run.json", "side_by_side.mp4", "stages"}
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_what_is_kept_is_bit_exact_with_a_lossless_codec(clip: Path, tmp_path: Path) -> None:
+    result = aftermath.remove(
+        clip, tmp_path / "out.mkv", boxes=[BOX], options=RemoveOptions(codec=aftermath.Codec.FFV1)
+    )
+    masks = list(read_masks(result.quadmask))
+    for before, after, levels in zip(native(clip), native(result.output), masks, strict=True):
+        for plane_before, plane_after in zip(before, after, strict=True):
+            ratio = levels.shape[0] // plane_before.shape[0]
+            keep = (levels == 255).reshape(plane_before.shape[0], ratio, plane_before.shape[1], ratio)
+            whole = keep.all(axis=(1, 3))
+            assert whole.mean() > 0.5
+            assert (plane_before[whole] == plane_after[whole]).all()
+
+
+def native(path: Path) -> list[list[np.ndarray]]:
+    with av.open(str(path)) as container:
+        return [
+            [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy() for p in f.planes]
+            for f in container.decode(video=0)
+        ]
+
+
+def test_json_is_one_object_and_nothing_else(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli("remove", clip, "--point", "45,60", "-o", tmp_path / "out.mp4", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    told = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert told["output"] == str(tmp_path / "out.mp4")
+    assert told["num_frames"] == FRAMES
+    assert Path(told["contact_sheet"]).exists()
+    assert set(told) == {field.name for field in fields(aftermath.Result)}
+
+
+def test_quiet_says_nothing(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli("remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_library_does_the_same_as_the_command_line(
+    cli: Cli, clip: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    assert cli("remove", clip, "--box", BOX, "-o", tmp_path / "a.mp4").returncode == 0
+    code = f"import aftermath; print(aftermath.remove({str(clip)!r}, 'b.mp4', boxes=[{BOX!r}]).output)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == ("b.mp4\n", "")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_mask_stops_at_the_quadmask(cli: Cli, clip: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"mask{suffix}"
+    done = cli("mask", clip, "--box", BOX, "-o", output)
+    assert done.returncode == 0, done.stderr
+    masks = list(read_masks(output))
+    assert len(masks) == FRAMES
+    for levels in masks:
+        assert set(np.unique(levels)) <= {0, 63, 127, 255}
+        inside = levels[42:82, 32:60] <= 63
+        assert inside.mean() > 0.9
+        assert (levels <= 63).sum() < 1.3 * (0.33 * HEIGHT * 0.175 * WIDTH)
+
+
+def test_a_quadmask_is_used_untouched(clip: Path, tmp_path: Path) -> None:
+    levels = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    levels[40:84, 31:61] = 0
+    levels[84:95, 31:70] = 127
+    given = [np.full_like(levels, 255) if t == 3 else levels for t in range(FRAMES)]
+    given[0] = np.where(levels == 127, np.uint8(255), levels)
+    write_masks(tmp_path / "quadmask.mkv", given, Fraction(12))
+    result = aftermath.remove(clip, tmp_path / "out.mp4", quadmask=tmp_path / "quadmask.mkv")
+    assert all((a == b).all() for a, b in zip(read_masks(result.quadmask), given, strict=True))
+
+
+def test_a_mask_video_is_the_object_as_it_is(clip: Path, tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[41:83, 31:61] = 255
+    write_masks(tmp_path / "mask.mkv", [mask] * FRAMES, Fraction(12))
+    result = aftermath.mask(clip, tmp_path / "out.mkv", mask=tmp_path / "mask.mkv")
+    assert all(((levels <= 63) == (mask > 0)).all() for levels in read_masks(result.output))
+
+
+def test_a_mask_of_one_frame_is_followed(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    mask[42:81, 32:60] = 255
+    av.VideoFrame.from_ndarray(mask).save(str(tmp_path / "mask.png"))
+    done = cli("mask", clip, "--mask", f"{tmp_path / 'mask.png'}@6", "-o", tmp_path / "out.mkv")
+    assert done.returncode == 0, done.stderr
+    for levels in read_masks(tmp_path / "out.mkv"):
+        assert (levels[44:80, 34:58] <= 63).mean() > 0.9
+
+
+def test_a_sequence_folder_stands_in_for_a_clip(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "sequence"
+    folder.mkdir()
+    write_rgb_video(folder / "input_video.mp4", scene(), Fraction(12), crf=8)
+    levels = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    levels[40:84, 31:61] = 0
+    write_masks(folder / "quadmask_0.mp4", [levels] * FRAMES, Fraction(12))
+    (folder / "prompt.json").write_text('{"bg": "A wall."}')
+    (folder / "vlm_analysis.json").write_text(
+        json.dumps({"affected_objects": [{"noun": "thing", "box": [80, 90, 96, 108], "action": "stays"}]})
+    )
+    done = cli("remove", folder, "-o", tmp_path / "out.mp4", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [thing["noun"] for thing in told["plan"]["affected_objects"]] == ["thing"]
+    record = json.loads((tmp_path / "out.mp4.aftermath" / "run.json").read_text())
+    assert record["request"]["prompt"] == "A wall."
+
+
+def test_a_plan_of_an_earlier_run_can_be_given_back(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    first = aftermath.remove(clip, tmp_path / "out.mp4", boxes=[BOX])
+    done = cli(
+        "remove",
+        clip,
+        "--box",
+        BOX,
+        "--plan",
+        first.folder / "plan.json",
+        "-o",
+        tmp_path / "out.mp4",
+        "--fresh",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(160, 120, 1), (318, 239, 4), (120, 214, 5), (64, 48, 1000)],
+    ids=["one frame", "odd size", "portrait", "a thousand frames"],
+)
+def test_any_size_and_length(
+    cli: Cli, make_clip: Callable[..., Path], tmp_path: Path, size: tuple[int, ...]
+) -> None:
+    width, height, num_frames = size
+    clip = make_clip("any.mp4", *size)
+    box = f"{width * 0.18:.0f},{height * 0.33:.0f},{width * 0.39:.0f},{height * 0.7:.0f}"
+    done = cli("remove", clip, "--box", box, "-o", tmp_path / "out.mp4", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["width"], told["height"], told["num_frames"]) == size
+    last = 0
+    for frame in read_frames(tmp_path / "out.mp4"):
+        assert frame.rgb().shape == (height, width, 3)
+        last = frame.index
+    assert last == num_frames - 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["remove", "--help"], ["--version"]])
+def test_help_needs_nothing_heavy(arguments: list[str], environment: dict[str, str]) -> None:
+    code = (
+        "import sys\nfrom aftermath.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit as end: assert not end.code\n"
+        "heavy = {'numpy', 'cv2', 'av', 'torch'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "aftermath" in done.stdout
+
+
+def test_every_option_is_on_the_command_line_with_its_default(cli: Cli) -> None:
+    told = cli("remove", "--help").stdout
+    for option in fields(RemoveOptions):
+        assert f"--{option.name.replace('_', '-')}" in told
+        assert f"default: {option.default}" in told
+
+
+def test_mask_offers_only_what_it_reads(cli: Cli) -> None:
+    told = cli("mask", "--help").stdout
+    own = {option.name for option in fields(MaskOptions)}
+    for option in fields(RemoveOptions):
+        assert (f"--{option.name.replace('_', '-')}" in told) == (option.name in own)
+
+
+class Watched(RemoveOptions):
+    """Options that remember which of them a run read; the record of the run, which copies all, does not count."""
+
+    def __getattribute__(self, name: str) -> object:
+        if "dataclasses" not in sys._getframe(1).f_code.co_filename:
+            READ.add(name)
+        return super().__getattribute__(name)
+
+
+READ: set[str] = set()
+
+
+def test_every_option_is_read(clip: Path, tmp_path: Path) -> None:
+    READ.clear()
+    aftermath.remove(clip, tmp_path / "out.mp4", boxes=[BOX], options=Watched())
+    assert {option.name for option in fields(RemoveOptions)} <= READ
+
+
+def test_doctor(cli: Cli) -> None:
+    done = cli("doctor")
+    assert done.returncode == 0
+    for word in ("aftermath", "numpy", "cores", "memory", "engine draft", "codec h264"):
+        assert word in done.stdout
+    told = json.loads(cli("doctor", "--json").stdout)
+    assert told["codecs"]["ffv1"] is True
+    assert told["engines"]["draft"] == "ready"
+
+
+def test_an_error_of_ours_is_one_line_and_debug_shows_where(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    command = ["remove", clip, "--box", "900,1,950,9", "-o", tmp_path / "out.mp4"]
+    assert cli(*command).stderr.count("\n") == 1
+    assert "Traceback" in cli(*command, "--debug").stderr
+
+
+def test_public_names_exist_and_are_sorted() -> None:
+    assert all(hasattr(aftermath, name) for name in aftermath.__all__)
+    assert all(a < b for a, b in pairwise(aftermath.__all__))
+
+
+def test_the_actions_of_affected_are_those_of_a_plan(cli: Cli) -> None:
+    told = cli("remove", "--help").stdout
+    for action in Action:
+        assert str(action) in told

@@ -1,0 +1,214 @@
+"""A run that was stopped, however, goes on and ends with the bytes it would have had."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import aftermath
+from aftermath import InputError, RemoveOptions, Result
+from conftest import BOX
+
+KILLED_AT = """
+import os, signal, sys
+import aftermath
+
+def progress(stage, done, total):
+    if stage == sys.argv[3] and done == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+aftermath.remove(sys.argv[1], sys.argv[2], boxes=["{box}"], progress=progress)
+"""
+MADE = ("out.mp4", "quadmask.mkv", "plan.json", "contact_sheet.png", "side_by_side.mp4")
+
+
+def remove(clip: Path, output: Path, **others: object) -> Result:
+    return aftermath.remove(clip, output, boxes=[BOX], **others)  # type: ignore[arg-type]
+
+
+def made(result: Result) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name in MADE if (path := find(result, name)).exists()}
+
+
+def find(result: Result, name: str) -> Path:
+    return result.output if name == "out.mp4" else result.folder / name
+
+
+@pytest.fixture
+def undisturbed(clip: Path, tmp_path: Path) -> dict[str, bytes]:
+    """What the same command makes when nothing stops it."""
+    (tmp_path / "reference").mkdir()
+    result = remove(clip, tmp_path / "reference" / "out.mp4")
+    files = made(result)
+    assert set(files) == set(MADE)
+    return files
+
+
+@pytest.mark.parametrize(
+    ("stage", "done"),
+    [("read", 3), ("scene", 2), ("quadmask", 5), ("output", 1), ("output", 12), ("side_by_side", 4)],
+)
+def test_after_a_kill_the_same_command_gives_the_same_bytes(
+    clip: Path, tmp_path: Path, undisturbed: dict[str, bytes], stage: str, done: int
+) -> None:
+    output = tmp_path / "out.mp4"
+    script = [sys.executable, "-c", KILLED_AT.format(box=BOX), str(clip), str(output), stage, str(done)]
+    assert subprocess.run(script).returncode == -signal.SIGKILL
+    assert made(remove(clip, output)) == undisturbed
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["clip.mp4", "out.mp4"]
+    assert not list((tmp_path / "out.mp4.aftermath").rglob("*.part*"))
+
+
+def test_a_finished_run_does_no_work_again(clip: Path, tmp_path: Path) -> None:
+    first = remove(clip, tmp_path / "out.mp4")
+    before = made(first)
+    stages: list[str] = []
+    second = remove(clip, tmp_path / "out.mp4", progress=lambda stage, done, total: stages.append(stage))
+    assert stages == []
+    assert first.reused == ()
+    assert second.reused == (
+        "segment", "scene", "reason", "regions", "quadmask", "output", "contact_sheet", "side_by_side",
+    )  # fmt: skip
+    assert made(second) == before
+    assert second.plan == first.plan
+    assert second.invented_share == first.invented_share
+
+
+def test_only_what_an_option_changes_is_made_again(clip: Path, tmp_path: Path) -> None:
+    remove(clip, tmp_path / "out.mp4")
+    other = remove(clip, tmp_path / "out.mp4", options=RemoveOptions(feather_px=9))
+    assert other.reused == ("segment", "scene", "reason", "regions", "quadmask")
+
+
+def test_another_clip_of_the_same_name_is_noticed(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    remove(make_clip(), tmp_path / "out.mp4")
+    assert remove(make_clip("clip.mp4", 160, 120, 9), tmp_path / "out.mp4").reused == ()
+
+
+def test_fresh_starts_over(clip: Path, tmp_path: Path) -> None:
+    before = made(remove(clip, tmp_path / "out.mp4"))
+    again = remove(clip, tmp_path / "out.mp4", fresh=True)
+    assert again.reused == ()
+    assert made(again) == before
+
+
+@pytest.mark.parametrize("name", ["stages/segment.npz", "stages/scene.npz", "quadmask.mkv", "out.mp4"])
+@pytest.mark.parametrize("how", ["bit", "half", "empty"])
+def test_a_damaged_file_is_noticed_and_made_again(clip: Path, tmp_path: Path, name: str, how: str) -> None:
+    first = remove(clip, tmp_path / "out.mp4")
+    before = made(first)
+    path = find(first, name)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes({"bit": content, "half": content[: len(content) // 2], "empty": b""}[how])
+    again = remove(clip, tmp_path / "out.mp4")
+    assert any(path.name in warning for warning in again.warnings)
+    assert made(again) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}'])
+def test_a_damaged_record_is_noticed(clip: Path, tmp_path: Path, content: str) -> None:
+    first = remove(clip, tmp_path / "out.mp4")
+    before = made(first)
+    (first.folder / "stages" / "scene.json").write_text(content)
+    again = remove(clip, tmp_path / "out.mp4")
+    assert "scene" not in again.reused
+    assert any("scene" in warning for warning in again.warnings)
+    assert made(again) == before
+
+
+def test_a_result_that_was_deleted_is_made_again(clip: Path, tmp_path: Path) -> None:
+    first = remove(clip, tmp_path / "out.mp4")
+    before = made(first)
+    first.output.unlink()
+    (first.folder / "contact_sheet.png").unlink()
+    assert made(remove(clip, tmp_path / "out.mp4")) == before
+
+
+def test_ctrl_c_leaves_nothing_half_written_and_can_be_continued(
+    clip: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("output", 5):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        remove(clip, tmp_path / "out.mp4", progress=interrupt)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["clip.mp4"]
+    again = remove(clip, tmp_path / "out.mp4")
+    assert "quadmask" in again.reused
+    assert made(again) == undisturbed
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_line_stops_with_one_line(
+    make_clip: Callable[..., Path], tmp_path: Path, environment: dict[str, str], kind: signal.Signals
+) -> None:
+    clip, output = make_clip("long.mp4", 320, 240, 60), tmp_path / "out.mp4"
+    command = [
+        sys.executable,
+        "-m",
+        "aftermath",
+        "remove",
+        str(clip),
+        "--box",
+        "60,80,124,168",
+        "-o",
+        str(output),
+    ]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    started = tmp_path / "out.mp4.aftermath" / "stages" / "segment.json"
+    while not started.exists() and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(kind)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "the same command" in err
+    assert not output.exists()
+
+
+def test_two_runs_do_not_share_a_folder(clip: Path, tmp_path: Path) -> None:
+    refusals: list[str] = []
+
+    def intrude(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("read", 1):
+            with pytest.raises(InputError) as refusal:
+                remove(clip, tmp_path / "other.mp4", work=tmp_path / "run")
+            refusals.append(str(refusal.value))
+
+    result = remove(clip, tmp_path / "out.mp4", work=tmp_path / "run", progress=intrude)
+    assert len(refusals) == 1
+    assert "another run" in refusals[0]
+    assert result.output.exists()
+
+
+def test_a_run_leaves_files_it_did_not_make_alone(clip: Path, tmp_path: Path) -> None:
+    work = tmp_path / "run"
+    work.mkdir()
+    (work / "notes.txt").write_text("mine")
+    with pytest.raises(InputError):
+        aftermath.remove(clip, tmp_path / "out.mp4", points=["10,10@99"], work=work, fresh=True)
+    remove(clip, tmp_path / "out.mp4", work=work, fresh=True)
+    assert (work / "notes.txt").read_text() == "mine"
+
+
+def test_the_record_says_what_ran(clip: Path, tmp_path: Path) -> None:
+    result = remove(clip, tmp_path / "out.mp4", options=RemoveOptions(seed=5))
+    record = json.loads((result.folder / "run.json").read_text())
+    assert record["options"]["seed"] == 5
+    assert record["versions"]["numpy"]
+    assert record["peak_memory_mb"] > 10
+    assert {"read", "segment", "scene", "reason", "output"} <= set(record["stage_times_s"])
+    assert record["camera"] == result.camera
+    assert record["engine"] == "draft"
