@@ -7,7 +7,7 @@ import numpy as np
 
 from aftermath.core import Box, Clip
 from aftermath.reason.kinematics import mask_centers
-from aftermath.scene.base import Scene
+from aftermath.scene.base import CameraKind, Scene
 from aftermath.scene.membrane import membrane
 
 __all__ = ["find_artifacts", "still_artifacts"]
@@ -15,31 +15,34 @@ __all__ = ["find_artifacts", "still_artifacts"]
 _BRIDGE_PX = 4  # light may start this far from the object's mask
 _PERIOD_SHARE = 0.25  # of the object's size: it rests while it stays within this distance
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
-_DARKER, _TINTED = 0.93, 0.07
+_SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
-def find_artifacts(clip: Clip, primary: np.ndarray, scene: Scene, ignore: np.ndarray) -> np.ndarray:
+def find_artifacts(
+    clip: Clip, primary: np.ndarray, scene: Scene, ignore: np.ndarray, deep: np.ndarray
+) -> np.ndarray:
     """Pixels whose light ``primary`` changes: boolean (T, H, W), the object itself left out.
 
     Three sources: what the comparison with the plate calls soft and what touches the object; for an object that
     rests in several places, what it did to the light in one of them, carried to the others (the plate may hold the
-    shadow of the place where it rests longest); and where it never moves, one still picture (`still_artifacts`).
-    ``ignore`` boolean (T, H, W): pixels that belong to other things.
+    shadow of the place where it rests longest); and one still picture of every rest (`still_artifacts`).
+    ``ignore`` boolean (T, H, W): pixels that belong to other things; ``deep`` boolean (T, H, W): pixels known to be
+    its shadow although they look solid.
     """
     soft = scene.soft & ~primary & ~ignore
-    attached = np.stack([_attached(s, p) for s, p in zip(soft, primary, strict=True)])
-    attached = _carried_over(attached, primary, scene)
-    if _rests(primary, scene):
-        still = still_artifacts(_typical_frame(clip, primary), primary.mean(axis=0) > 0.5)
-        attached |= still[None]
+    attached = np.stack([_attached(s, p, o) for s, p, o in zip(soft, primary, ignore, strict=True)])
+    attached = _settled(clip, attached | deep, primary, scene)
     attached &= ~primary & ~ignore
     return np.stack([_tidy(frame) for frame in attached])
 
 
-def _attached(soft: np.ndarray, primary: np.ndarray) -> np.ndarray:
-    """The soft pieces of one frame that touch the object."""
+def _attached(soft: np.ndarray, primary: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The soft pieces of one frame that touch the object; what is nearer to another thing is that thing's."""
     if not primary.any() or not soft.any():
         return np.zeros_like(soft)
+    if others.any():
+        away = [cv2.distanceTransform((~m).astype(np.uint8), cv2.DIST_L2, 3) for m in (primary, others)]
+        soft = soft & (away[0] <= away[1])
     size = 2 * _BRIDGE_PX + 1
     grown = cv2.dilate(primary.astype(np.uint8), np.ones((size, size), np.uint8))
     joined = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
@@ -48,23 +51,26 @@ def _attached(soft: np.ndarray, primary: np.ndarray) -> np.ndarray:
     return np.isin(labels, touching[touching > 0]) & soft
 
 
-def _carried_over(artifacts: np.ndarray, primary: np.ndarray, scene: Scene) -> np.ndarray:
-    """Add to every resting place what the object did to the light in another one."""
+def _settled(clip: Clip, artifacts: np.ndarray, primary: np.ndarray, scene: Scene) -> np.ndarray:
+    """While the object rests its light rests too: what most frames of the rest show, in all of them; and what it
+    does to the light at one resting place it does at every other."""
     centers = mask_centers(primary, scene.camera.to_plate)
     size = float(np.sqrt(np.median(primary.sum(axis=(1, 2))[np.isfinite(centers[:, 0])])))
     periods = _periods(centers, _PERIOD_SHARE * size)
-    if len(periods) < 2:
-        return artifacts
+    footprints = [artifacts[period].mean(axis=0) > 0.5 for period in periods]
+    if scene.camera.kind is CameraKind.STILL:
+        footprints = [
+            found | still_artifacts(_typical_frame(clip, period), primary[period].mean(axis=0) > 0.5)
+            for found, period in zip(footprints, periods, strict=True)
+        ]
     out = artifacts.copy()
-    for source in periods:
-        footprint = artifacts[source].mean(axis=0) > 0.5
-        for target in periods:
-            if source is target or not footprint.any():
-                continue
-            dx, dy = np.median(centers[target], axis=0) - np.median(centers[source], axis=0)
+    for target in periods:
+        out[target] = False
+        home = np.median(centers[target], axis=0)
+        for source, footprint in zip(periods, footprints, strict=True):
+            dx, dy = home - np.median(centers[source], axis=0)
             matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
-            moved = cv2.warpAffine(footprint.astype(np.uint8), matrix, footprint.shape[::-1]) > 0
-            out[target] |= moved[None]
+            out[target] |= cv2.warpAffine(footprint.astype(np.uint8), matrix, footprint.shape[::-1])[None] > 0
     return out
 
 
@@ -80,15 +86,8 @@ def _periods(centers: np.ndarray, reach_px: float) -> list[np.ndarray]:
     return [np.array(p) for p in periods if len(p) >= 3]
 
 
-def _rests(primary: np.ndarray, scene: Scene) -> bool:
-    """Whether the object covers about the same pixels throughout, so that no frame shows them without it."""
-    always, ever = (primary.mean(axis=0) > 0.9).sum(), primary.any(axis=0).sum()
-    return bool(ever) and always > 0.5 * ever and np.array_equal(scene.camera.to_plate[0], np.eye(3))
-
-
-def _typical_frame(clip: Clip, primary: np.ndarray) -> np.ndarray:
-    index = np.flatnonzero(primary.any(axis=(1, 2)))
-    chosen = index[np.linspace(0, len(index) - 1, min(len(index), 9)).astype(int)]
+def _typical_frame(clip: Clip, frames: np.ndarray) -> np.ndarray:
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), 9)).astype(int)]
     return np.median(clip.frames[chosen], axis=0).astype(np.uint8)
 
 
@@ -112,10 +111,11 @@ def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     ratio = (smooth + 3) / (expected + 3)
     tint = _tint(picture[inside].mean(axis=0), expected)
     ring = (away < 0.95 * reach) & ~inside
-    darker = (ratio.max(axis=-1) < _DARKER) & (np.ptp(ratio, axis=-1) < 0.25)
-    colored = ((ratio - ratio.mean(axis=-1, keepdims=True)) * tint).sum(axis=-1) > _TINTED
-    found = _bounded(ring & (darker | (colored & (away < 0.5 * reach))), inside, away, reach)
-    out[window] = found
+    shade, even = 1 - ratio.max(axis=-1), np.ptp(ratio, axis=-1) < 0.25
+    colored = ((ratio - ratio.mean(axis=-1, keepdims=True)) * tint).sum(axis=-1) * (away < 0.7 * reach)
+    sure = ring & (((shade > _SHADE) & even) | (colored > _TINT))
+    likely = ring & (((shade > 0.5 * _SHADE) & even) | (colored > 0.6 * _TINT))
+    out[window] = _bounded(likely, sure, away, reach)
     return out
 
 
@@ -126,16 +126,17 @@ def _tint(color: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return shift / np.maximum(np.linalg.norm(shift, axis=-1, keepdims=True), 0.2)
 
 
-def _bounded(found: np.ndarray, inside: np.ndarray, away: np.ndarray, reach: float) -> np.ndarray:
-    """The pieces that touch the object and end before the surroundings begin."""
-    found = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(found)
-    touching = set(np.unique(labels[(away < 6) & (found > 0)]).tolist()) - {0}
-    edge = (away > 0.85 * reach) & (found > 0)
-    out = np.zeros_like(inside)
+def _bounded(likely: np.ndarray, sure: np.ndarray, away: np.ndarray, reach: float) -> np.ndarray:
+    """The likely pieces with a sure core that touch the object and end before the surroundings begin."""
+    likely = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(likely)
+    touching = set(np.unique(labels[(away < 6) & sure]).tolist()) - {0}
+    edge = (away > 0.85 * reach) & (likely > 0)
+    out = np.zeros_like(sure)
     for label in touching:
         piece = labels == label
-        if (edge & piece).sum() < 0.08 * stats[label, cv2.CC_STAT_AREA]:
+        area = stats[label, cv2.CC_STAT_AREA]
+        if (edge & piece).sum() < 0.08 * area and (sure & piece).sum() > 0.2 * area:
             out |= piece
     return out
 

@@ -21,6 +21,7 @@ __all__ = ["MotionReasoner"]
 
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
+_MEETING_PX, _MEETING_FRAMES = 8, 12
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class MotionReasoner:
         progress(1, 4)
         findings += view.struck([t for t in things if t.id not in settled], findings)
         progress(2, 4)
-        findings = view.light(attached, things) + findings
+        light = view.light(attached, things)
+        findings = light + [view.from_meeting(f, light) for f in findings]
         progress(3, 4)
         if not any(f.thing.action is Action.FALLS for f in findings):
             findings += view.offered()
@@ -142,6 +144,23 @@ class _View:
             return falling_path(tuple(start), drop, first, num, self.clip.frame_rate, self.clip.height)
         return np.full((num, 2), np.nan)
 
+    def from_meeting(self, finding: _Finding, light: list[_Finding]) -> _Finding:
+        """Let a thing that meets the object be drawn from where it enters what vanishes, not cut by its border."""
+        thing, first = finding.thing, finding.thing.frames[0]
+        if thing.action is not Action.GOES_ON or first == 0:
+            return finding
+        gone = self.primary if not light else self.primary | light[0].mask
+        near = np.ones((2 * _MEETING_PX + 1, 2 * _MEETING_PX + 1), np.uint8)
+        earlier = first
+        while earlier > 1 and (cv2.dilate(finding.mask[earlier - 1].astype(np.uint8), near) > 0)[gone[earlier - 1]].any():
+            earlier -= 1
+        if first - earlier > _MEETING_FRAMES:
+            return finding
+        before = np.full((len(self.clip), 2), np.nan)
+        before[earlier:first] = finding.mover.centers[earlier:first]
+        path = self.source_path(before) + thing.path
+        return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1]), path=path))
+
     def drop(self, thing: np.ndarray, below: np.ndarray, mover: Mover) -> float:
         """How far it falls, pixels: onto the object's own footing, or where it was carried, to its lowest point."""
         still = np.ptp(self.object.centers[np.isfinite(self.object.centers[:, 0])], axis=0).max(initial=0)
@@ -153,10 +172,8 @@ class _View:
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
         others = np.isin(self.scene.labels, [t.label for t in things]) if things else np.zeros_like(self.primary)
-        mask = find_artifacts(self.clip, self.primary, self.scene, others)
-        for track in attached:
-            mask |= self.scene.mask(track)
-        mask &= ~self.primary
+        deep = np.isin(self.scene.labels, [t.label for t in attached]) if attached else np.zeros_like(self.primary)
+        mask = find_artifacts(self.clip, self.primary, self.scene, others, deep)
         if mask.sum() < 40:
             return []
         frames = np.flatnonzero(mask.any(axis=(1, 2)))

@@ -9,9 +9,9 @@ from aftermath.config import Regions
 from aftermath.core import Action, AffectedObject, Clip, Grid, Quadmask
 from aftermath.reason.base import Reasoning
 from aftermath.scene.base import Scene
-from aftermath.scene.sprites import Sprite, cut_sprite, stamp
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, stamp
 
-__all__ = ["build_quadmask", "sprite_frame"]
+__all__ = ["build_quadmask"]
 
 _HALO_PX = 3  # blur, anti-aliasing and compression carry an object's colour this far past its mask
 
@@ -51,7 +51,7 @@ def _moved(
     """Where a thing was seen and should not be, and where it should be and was not seen."""
     out = np.zeros_like(mask)
     first, last = thing.frames
-    source = sprite_frame(thing, mask, primary)
+    source = best_frame(mask, primary, first)
     if source is None:
         return out
     for t in range(first, last):
@@ -70,28 +70,6 @@ def _moved(
         if first <= point.frame < last:
             stamp(out[point.frame], shape, sprite, point.x * sx, point.y * sy)
     return out
-
-
-def sprite_frame(thing: AffectedObject, mask: np.ndarray, primary: np.ndarray) -> int | None:
-    """The frame that shows the thing best before it is affected: whole, and clear of the object.
-
-    ``mask`` and ``primary`` boolean (T, H, W). None where it is never seen.
-    """
-    areas = mask.sum(axis=(1, 2)).astype(float)
-    if not areas.any():
-        return None
-    before = np.flatnonzero(areas[: max(1, thing.frames[0])] > 0)
-    if before.size == 0:
-        before = np.flatnonzero(areas > 0)[:1]
-    usual = np.median(areas[before])
-    whole = before[areas[before] > 0.7 * usual][-12:]
-    clear = []
-    for t in whole:
-        away = cv2.distanceTransform((~primary[t]).astype(np.uint8), cv2.DIST_L2, 3)
-        clear.append(float(away[mask[t]].min()) if primary[t].any() else 1e3)
-    enough = 0.5 * np.sqrt(usual)
-    good = whole[np.array(clear) > enough]
-    return int(good[-1]) if good.size else int(whole[int(np.argmax(clear))])
 
 
 def _carried_by_camera(scene: Scene, sprite: Sprite, t: int) -> tuple[float, float]:

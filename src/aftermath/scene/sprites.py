@@ -10,9 +10,10 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.scene.base import Scene
 
-__all__ = ["Sprite", "cut_sprite", "stamp"]
+__all__ = ["Sprite", "best_frame", "cut_sprite", "stamp"]
 
 _SHADOW_REACH = 1.2  # of the thing's size
+_NEARLY_CONVEX = 1.4  # area of the hull over the area
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,36 @@ class Sprite:
     center: tuple[float, float]
 
     @property
+    def box(self) -> Box:
+        """The window, pixels of its frame."""
+        height, width = self.solid.shape
+        return Box(self.left, self.top, self.left + width, self.top + height)
+
+    @property
     def size_px(self) -> float:
         """Side of a square as large as the thing."""
         return float(np.sqrt(self.solid.sum()))
+
+
+def best_frame(mask: np.ndarray, primary: np.ndarray, first: int) -> int | None:
+    """The frame that shows a thing best before frame ``first``: whole, and clear of the object.
+
+    ``mask`` and ``primary`` boolean (T, H, W). None where it is never seen.
+    """
+    areas = mask.sum(axis=(1, 2)).astype(float)
+    if not areas.any():
+        return None
+    before = np.flatnonzero(areas[: max(1, first)] > 0)
+    if before.size == 0:
+        before = np.flatnonzero(areas > 0)[:1]
+    usual = np.median(areas[before])
+    whole = before[areas[before] > 0.7 * usual][-12:]
+    clear = []
+    for t in whole:
+        away = cv2.distanceTransform((~primary[t]).astype(np.uint8), cv2.DIST_L2, 3)
+        clear.append(float(away[mask[t]].min()) if primary[t].any() else 1e3)
+    good = whole[np.array(clear) > 0.5 * np.sqrt(usual)]
+    return int(good[-1]) if good.size else int(whole[int(np.argmax(clear))])
 
 
 def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> Sprite | None:
@@ -44,12 +72,20 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     reach = _SHADOW_REACH * float(np.sqrt(mask.sum()))
     height, width = mask.shape
     rows, cols = box.grown(reach).slices(width, height)
-    solid = mask[rows, cols]
+    solid = _rounded_out(mask[rows, cols])
     others = (scene.labels[frame][rows, cols] > 0) & ~solid
     soft = scene.soft[frame][rows, cols] & ~exclude[rows, cols] & ~others
     soft = _touching(soft, solid)
     ys, xs = np.nonzero(mask)
-    return Sprite(frame, cols.start, rows.start, solid, soft, (float(xs.mean()), float(ys.mean())))
+    return Sprite(frame, cols.start, rows.start, solid, soft & ~solid, (float(xs.mean()), float(ys.mean())))
+
+
+def _rounded_out(solid: np.ndarray) -> np.ndarray:
+    """A nearly convex thing is made convex: light that grazes its rim looks like shadow and was taken off it."""
+    contours, _ = cv2.findContours(solid.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = np.zeros(solid.shape, np.uint8)
+    cv2.fillPoly(hull, [cv2.convexHull(np.concatenate(contours))], 1)
+    return hull > 0 if hull.sum() < _NEARLY_CONVEX * solid.sum() else solid
 
 
 def _touching(soft: np.ndarray, solid: np.ndarray) -> np.ndarray:

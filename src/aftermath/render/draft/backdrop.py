@@ -1,0 +1,276 @@
+"""The background plate at the source's own size, only where the picture changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.core import Box, Level
+from aftermath.render.base import Job, Progress
+from aftermath.render.draft.fill import complete
+from aftermath.render.draft.grain import Grain, measure_grain
+from aftermath.scene.align import residual_flow
+from aftermath.scene.base import CameraKind
+from aftermath.scene.membrane import membrane
+from aftermath.scene.optical_flow import warp
+from aftermath.scene.plate import masked_median
+
+__all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
+
+_MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
+_MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
+_COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
+_ROWS_AT_ONCE = 64
+_SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
+_COARSE = 4
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Full-size frames kept from the pass over the source, by index: uint8 (H, W, 3)."""
+
+    kept: dict[int, np.ndarray]
+
+
+@dataclass
+class Backdrop:
+    """The plate of the changed part: ``image`` uint8 (h, w, 3) RGB at full size, whose corner stands at (``left``,
+    ``top``) of the full-size plate canvas. ``to_plate`` float64 (T, 3, 3) takes full-size frame pixels to canvas
+    pixels. ``never_seen`` boolean (h, w): what had to be invented."""
+
+    image: np.ndarray
+    never_seen: np.ndarray
+    left: int
+    top: int
+    to_plate: np.ndarray
+    gains: np.ndarray
+    grain: Grain
+    moves: bool
+
+    def in_frame(self, t: int, view: View, *, match: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The plate as frame ``t`` sees it inside ``view``; with ``match`` bent and lit like the source around it.
+
+        Returns float32 (h, w, 3); boolean (h, w), where the plate reaches; boolean (h, w), where it was invented.
+        """
+        size = view.changed.shape[1::-1]
+        shift = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], float)
+        matrix = np.array([[1, 0, -view.x], [0, 1, -view.y], [0, 0, 1]]) @ np.linalg.inv(self.to_plate[t]) @ shift
+        inside = np.full(self.image.shape[:2], 255, np.uint8)
+        if self.moves:
+            image = cv2.warpPerspective(self.image, matrix, size, flags=cv2.INTER_CUBIC)
+            reach = cv2.warpPerspective(inside, matrix, size) > 250
+        else:  # whole pixels: nothing is resampled
+            image = cv2.warpAffine(self.image, matrix[:2], size, flags=cv2.INTER_NEAREST)
+            reach = cv2.warpAffine(inside, matrix[:2], size, flags=cv2.INTER_NEAREST) > 250
+        unseen = self.never_seen.astype(np.uint8)
+        invented = cv2.warpPerspective(unseen, matrix, size, flags=cv2.INTER_NEAREST) > 0
+        lit = image * self.gains[t] if (self.gains[t] != 1).any() else image
+        lit = np.asarray(lit, np.float32)
+        if match:
+            lit = _matched(_bent(lit, view, reach) if self.moves else lit, view, reach)
+        return lit, reach, invented
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of one source frame: ``source`` uint8 (h, w, 3) RGB whose corner is at (``x``, ``y``); ``changed``
+    boolean (h, w), what the result may change there."""
+
+    source: np.ndarray
+    changed: np.ndarray
+    x: int
+    y: int
+
+    @staticmethod
+    def around(source: np.ndarray, changed: np.ndarray) -> View | None:
+        """The part of a whole frame that holds everything ``changed``, with a margin; None where nothing is."""
+        box = Box.of_mask(changed)
+        if box is None:
+            return None
+        height, width = changed.shape
+        rows, cols = box.grown(24 + 0.08 * max(box.width, box.height)).slices(width, height)
+        return View(source[rows, cols], changed[rows, cols], cols.start, rows.start)
+
+
+def _bent(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
+    """What the plane leaves unexplained, measured outside the hole and continued into it."""
+    height, width = view.changed.shape
+    scale = max(1.0, max(height, width) / 800)
+    size = (round(width / scale), round(height / scale))
+    pictures = (view.source, np.clip(image, 0, 255).astype(np.uint8))
+    target, plate = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in pictures)
+    hole = cv2.resize((view.changed | ~reach).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    flow = residual_flow(target, plate, hole)
+    return warp(image, cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(scale))
+
+
+def _matched(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
+    """Take away the smooth difference of exposure that would show as a seam."""
+    small = tuple(max(2, n // _COARSE) for n in view.changed.shape[1::-1])
+    source, plate = (cv2.resize(x, small, interpolation=cv2.INTER_AREA).astype(np.float32)
+                     for x in (view.source, image))  # fmt: skip
+    unknown = cv2.resize((view.changed | ~reach).astype(np.uint8), small, interpolation=cv2.INTER_AREA) > 0
+    off = source - plate
+    unknown |= np.abs(off).max(axis=-1) > _SEAM_LEVELS
+    smooth = cv2.GaussianBlur(membrane(off, unknown), (0, 0), 3.0)
+    return image + cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tuple[Backdrop, Frames]:
+    """One pass over the source: sample the plate where the picture changes; keep whole the frames in ``wanted``,
+    whose boxes (analysed pixels) the plate must hold too."""
+    clip, scene = job.clip, job.scene
+    up = np.diag([clip.source_width / clip.width, clip.source_height / clip.height, 1.0])
+    to_plate = up @ scene.camera.to_plate @ np.linalg.inv(up)
+    covered = _covered(job)
+    box = _changed_box(job, to_plate, wanted)
+    left, top = int(box.x0), int(box.y0)
+    width, height = int(box.x1) - left, int(box.y1) - top
+    limit = max(7, min(48, _MEMORY_BYTES // (width * height * 4)))
+    index = _sample_frames(covered, limit)
+    samples, valid, kept = _gather(job, to_plate, covered, (left, top, width, height), index, set(wanted), progress)
+    moves = scene.camera.kind is not CameraKind.STILL
+    image = _median(samples, valid)
+    if moves:
+        _align_samples(samples, valid, image)
+        image = _median(samples, valid)
+    seen = valid.sum(axis=0) > 0.06 * len(index)
+    grain = _grain(samples, valid, image)
+    image = complete(image, ~seen, seed=job.seed)
+    backdrop = Backdrop(image, ~seen, left, top, to_plate, scene.gains, grain, moves)
+    return backdrop, Frames(kept)
+
+
+def _covered(job: Job) -> np.ndarray:
+    """Boolean (T, H, W) at the analysed size: pixels that do not show the background."""
+    kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
+    out = job.quadmask.primary | (job.scene.labels > 0)
+    for thing in job.plan.applied:
+        if thing.id in job.masks:
+            out = out | job.masks[thing.id]
+    grown = np.stack([cv2.dilate(frame.astype(np.uint8), kernel) > 0 for frame in out])
+    return grown | job.scene.soft
+
+
+def _changed_box(job: Job, to_plate: np.ndarray, wanted: dict[int, Box]) -> Box:
+    """What changes in any frame and what is cut out, with a margin, in full-size canvas pixels (whole numbers)."""
+    clip = job.clip
+    sx, sy = clip.source_width / clip.width, clip.source_height / clip.height
+    corners = []
+    changed = ((t, Box.of_mask(frame != Level.KEEP)) for t, frame in enumerate(job.quadmask))
+    for t, small in (*changed, *wanted.items()):
+        if small is None:
+            continue
+        box = small.scaled(sx, sy)
+        points = np.array([[box.x0, box.y0], [box.x1, box.y0], [box.x0, box.y1], [box.x1, box.y1]])
+        corners.append(cv2.perspectiveTransform(points[:, None], to_plate[t])[:, 0])
+    if not corners:
+        return Box(0, 0, clip.source_width, clip.source_height)
+    xy = np.concatenate(corners)
+    (x0, y0), (x1, y1) = np.floor(xy.min(axis=0)), np.ceil(xy.max(axis=0))
+    margin = round(_MARGIN_SHARE * max(x1 - x0, y1 - y0)) + 24
+    return _inside_canvas(Box(x0, y0, x1, y1).grown(margin), job, to_plate)
+
+
+def _inside_canvas(box: Box, job: Job, to_plate: np.ndarray) -> Box:
+    clip = job.clip
+    frame = np.array([[[0, 0]], [[clip.source_width, 0]], [[0, clip.source_height]],
+                      [[clip.source_width, clip.source_height]]], float)  # fmt: skip
+    corners = np.concatenate([cv2.perspectiveTransform(frame, matrix)[:, 0] for matrix in to_plate])
+    (left, top), (right, bottom) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    return Box(max(box.x0, left), max(box.y0, top), min(box.x1, right), min(box.y1, bottom))
+
+
+def _sample_frames(covered: np.ndarray, limit: int) -> np.ndarray:
+    """Evenly spread frames; those that show more of what others hide come first where there are too many."""
+    num = len(covered)
+    if num <= limit:
+        return np.arange(num)
+    return np.unique(np.linspace(0, num - 1, limit).round().astype(int))
+
+
+def _gather(
+    job: Job,
+    to_plate: np.ndarray,
+    covered: np.ndarray,
+    window: tuple[int, int, int, int],
+    index: np.ndarray,
+    wanted: set[int],
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+    left, top, width, height = window
+    samples = np.zeros((len(index), height, width, 3), np.uint8)
+    valid = np.zeros((len(index), height, width), bool)
+    kept: dict[int, np.ndarray] = {}
+    place = {int(t): n for n, t in enumerate(index)}
+    shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float)
+    for t, frame in enumerate(_until(job.source(), len(job.clip))):
+        if t in wanted:
+            kept[t] = frame
+        if t in place:
+            n = place[t]
+            free = cv2.resize((~covered[t]).astype(np.uint8) * 255, frame.shape[1::-1])
+            samples[n], valid[n] = _window(frame, free, shift @ to_plate[t], window)
+            gain = job.scene.gains[t]
+            if (gain != 1).any():
+                samples[n] = np.clip(samples[n] / gain, 0, 255)
+        progress(t + 1, 2 * len(job.clip))
+    return samples, valid, kept
+
+
+def _window(
+    frame: np.ndarray, free: np.ndarray, matrix: np.ndarray, window: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """One frame and its free pixels in the window of the canvas."""
+    left, top, width, height = window
+    whole = np.array_equal(matrix, np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float))
+    if whole and left >= 0 and top >= 0 and left + width <= frame.shape[1] and top + height <= frame.shape[0]:
+        rows, cols = slice(top, top + height), slice(left, left + width)
+        return frame[rows, cols], free[rows, cols] > 250
+    image = cv2.warpPerspective(frame, matrix, (width, height), flags=cv2.INTER_CUBIC)
+    return image, cv2.warpPerspective(free, matrix, (width, height)) > 250
+
+
+def _until(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    for _, frame in zip(range(count), frames, strict=False):
+        yield frame
+
+
+def _median(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    out = np.zeros(samples.shape[1:], np.uint8)
+    for top in range(0, out.shape[0], _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        out[rows] = masked_median(samples[:, rows], valid[:, rows])
+    return out
+
+
+def _align_samples(samples: np.ndarray, valid: np.ndarray, target: np.ndarray) -> None:
+    """Bend every sample onto the first plate, so that parallax does not blur the second; in place."""
+    height, width = target.shape[:2]
+    scale = max(1.0, max(height, width) / 800)
+    size = (round(width / scale), round(height / scale))
+    small_target = cv2.resize(target, size, interpolation=cv2.INTER_AREA)
+    unseen = cv2.resize((~valid.any(axis=0)).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    for sample, ok in zip(samples, valid, strict=True):
+        small = cv2.resize(sample, size, interpolation=cv2.INTER_AREA)
+        hole = cv2.resize((~ok).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        flow = residual_flow(small_target, small, hole | unseen) * np.float32(scale)
+        sample[:] = warp(sample, cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _grain(samples: np.ndarray, valid: np.ndarray, image: np.ndarray) -> Grain:
+    """From windows that every sample shows."""
+    always = valid.mean(axis=0) > 0.8
+    box = 64
+    residuals = []
+    for top in range(0, image.shape[0] - box, box):
+        for left in range(0, image.shape[1] - box, box):
+            part = (slice(top, top + box), slice(left, left + box))
+            if always[part].all():
+                n = (top // box + left // box) % len(samples)
+                if valid[n][part].all():
+                    residuals.append(samples[n][part].astype(np.int16) - image[part])
+    return measure_grain(residuals[:: max(1, len(residuals) // 40)])

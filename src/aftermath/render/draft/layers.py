@@ -1,0 +1,204 @@
+"""Things that remain, put back where they would be: at rest, on along their way, or fallen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aftermath.core import Action, AffectedObject
+from aftermath.render.base import Job
+from aftermath.render.draft.backdrop import Backdrop, Frames, View
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite
+
+__all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
+
+_ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
+_MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
+_CORE_PX = 1.5  # analysed pixels: the rim is not the thing's own colour
+_CONTACT_SHADE = 0.45
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A thing cut out at full size, and where its centre goes.
+
+    ``color`` float32 (h, w, 3); ``alpha`` float32 (h, w), 1 where it hides the background; ``light`` float32
+    (h, w, 3), what its rim and its shadow leave of the background's light. ``center`` (x, y) inside the window.
+    ``path``: frame to (x, y), full-size pixels. ``rolls``: +1, -1 or 0. ``ground_y``: lowest y it comes to.
+    """
+
+    thing: AffectedObject
+    color: np.ndarray
+    alpha: np.ndarray
+    light: np.ndarray
+    center: tuple[float, float]
+    radius_px: float
+    path: dict[int, tuple[float, float]]
+    rolls: bool
+    has_shadow: bool
+
+    def bottom(self, t: int) -> float:
+        """Its lowest pixel in frame ``t``: what stands lower in the picture stands nearer."""
+        return self.path[t][1] + self.radius_px if t in self.path else -np.inf
+
+
+def cut_sprites(job: Job) -> dict[str, Sprite]:
+    """The best view of each thing that remains, by id, at the analysed size."""
+    light = [job.masks[thing.id] for thing in job.plan.applied if thing.action is Action.VANISHES and thing.id in job.masks]
+    gone = job.quadmask.primary
+    for mask in light:
+        gone = gone | mask
+    sprites = {}
+    for thing in job.plan.applied:
+        if thing.action is Action.VANISHES or thing.id not in job.masks:
+            continue
+        mask = job.masks[thing.id]
+        t = best_frame(mask, gone, thing.frames[0])
+        sprite = cut_sprite(mask[t], job.scene, t, gone[t]) if t is not None else None
+        if sprite is not None:
+            sprites[thing.id] = sprite
+    return sprites
+
+
+def cut_layers(job: Job, backdrop: Backdrop, frames: Frames, sprites: dict[str, Sprite]) -> list[Layer]:
+    """Cut every thing that remains out of its frame, at full size."""
+    things = {thing.id: thing for thing in job.plan.applied}
+    return [_layer(job, backdrop, frames.kept[s.frame], things[name], s) for name, s in sprites.items()]
+
+
+def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObject, sprite: Sprite) -> Layer:
+    height, width = frame.shape[:2]
+    sx, sy = width / job.clip.width, height / job.clip.height
+    solid = cv2.copyMakeBorder(sprite.solid.astype(np.uint8), *[_MARGIN_PX] * 4, cv2.BORDER_CONSTANT)
+    soft = cv2.copyMakeBorder(sprite.soft.astype(np.uint8), *[_MARGIN_PX] * 4, cv2.BORDER_CONSTANT)
+    left, top = (sprite.left - _MARGIN_PX) * sx, (sprite.top - _MARGIN_PX) * sy
+    size = (round(solid.shape[1] * sx), round(solid.shape[0] * sy))
+    x0, y0 = round(left), round(top)
+    around = _window(frame, x0, y0, size)
+    view = View(around.astype(np.uint8), np.ones(around.shape[:2], bool), x0, y0)
+    behind, reach, _ = backdrop.in_frame(sprite.frame, view, match=False)
+    alpha = _smooth(solid, size, sx)
+    shade = _smooth(cv2.dilate(solid | soft, np.ones((7, 7), np.uint8)), size, sx)
+    light = np.where(reach[..., None], np.clip((around + 4) / (behind + 4), 0.2, 1.6), 1).astype(np.float32)
+    light = cv2.GaussianBlur(light, (0, 0), max(1.0, 0.8 * sx))
+    light = 1 + (light - 1) * shade[..., None]
+    center = (sprite.center[0] * sx - x0 + 0.5 * (sx - 1), sprite.center[1] * sy - y0 + 0.5 * (sy - 1))
+    path = _path(job, thing, sprite, sx, sy)
+    bottom = np.flatnonzero(sprite.solid.any(axis=1))[-1] + 1 + sprite.top
+    return Layer(
+        thing=thing,
+        color=around,
+        alpha=alpha,
+        light=light.astype(np.float32),
+        center=center,
+        radius_px=float(bottom * sy - sprite.center[1] * sy),
+        path=path,
+        rolls=thing.action is Action.GOES_ON and _circularity(sprite.solid) > _ROUND,
+        has_shadow=bool(sprite.soft.sum() > 0.05 * sprite.solid.sum()),
+    )
+
+
+def _window(image: np.ndarray, x0: int, y0: int, size: tuple[int, int]) -> np.ndarray:
+    """A window of ``image`` (H, W, 3), continued past the border, float32."""
+    height, width = image.shape[:2]
+    ys = np.clip(np.arange(y0, y0 + size[1]), 0, height - 1)
+    xs = np.clip(np.arange(x0, x0 + size[0]), 0, width - 1)
+    return image[np.ix_(ys, xs)].astype(np.float32)
+
+
+def _smooth(mask: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
+    """A mask of the analysed size as a soft alpha of full size, float32 (h, w)."""
+    grown = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.7 * scale))
+    return np.clip(1.6 * soft - 0.3, 0, 1)
+
+
+def _circularity(solid: np.ndarray) -> float:
+    contours, _ = cv2.findContours(solid.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(contours, key=cv2.contourArea)
+    _, radius = cv2.minEnclosingCircle(largest)
+    return float(cv2.contourArea(largest) / max(np.pi * radius**2, 1e-6))
+
+
+def _path(
+    job: Job, thing: AffectedObject, sprite: Sprite, sx: float, sy: float
+) -> dict[int, tuple[float, float]]:
+    first, last = thing.frames
+    to_plate = job.scene.camera.to_plate
+    if thing.path:
+        known = {p.frame: (p.x, p.y) for p in thing.path}
+        frames = sorted(known)
+        xs, ys = np.array([known[f] for f in frames]).T
+        asked = np.arange(max(first, frames[0]), last if thing.directed or frames[-1] + 1 >= last else frames[-1] + 1)
+        return {
+            int(t): (float(np.interp(t, frames, xs)), float(np.interp(t, frames, ys))) for t in asked
+        }
+    rest = to_plate[sprite.frame] @ (*sprite.center, 1.0)
+    out = {}
+    for t in range(first, last):
+        x, y, w = np.linalg.inv(to_plate[t]) @ rest
+        out[t] = (float(x / w * sx), float(y / w * sy))
+    return out
+
+
+def paint(canvas: np.ndarray, layers: list[Layer], t: int, corner: tuple[int, int]) -> None:
+    """Put the layers of frame ``t`` on ``canvas`` float32 (h, w, 3), whose corner is at ``corner`` (x, y) of the
+    frame; the nearer ones last; in place."""
+    for layer in sorted((one for one in layers if t in one.path), key=lambda one: one.bottom(t)):
+        _paint_one(canvas, layer, t, corner)
+
+
+def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
+    x, y = layer.path[t][0] - corner[0], layer.path[t][1] - corner[1]
+    color, alpha = _turned(layer, t) if layer.rolls else (layer.color, layer.alpha)
+    if not layer.has_shadow:
+        _contact_shade(canvas, layer, t, corner)
+    # a whole-pixel place and a sub-pixel rest, so that a slow thing glides
+    left, top = x - layer.center[0], y - layer.center[1]
+    x0, y0 = int(np.floor(left)), int(np.floor(top))
+    nudge = np.array([[1, 0, left - x0], [0, 1, top - y0]], np.float64)
+    size = (alpha.shape[1] + 1, alpha.shape[0] + 1)
+    height, width = canvas.shape[:2]
+    ya, yb = max(0, y0), min(height, y0 + size[1])
+    xa, xb = max(0, x0), min(width, x0 + size[0])
+    if ya >= yb or xa >= xb:
+        return
+    part = (slice(ya - y0, yb - y0), slice(xa - x0, xb - x0))
+    moved_color = cv2.warpAffine(color, nudge, size, borderMode=cv2.BORDER_REPLICATE)[part]
+    moved_alpha = cv2.warpAffine(alpha, nudge, size)[part][..., None]
+    moved_light = cv2.warpAffine(layer.light, nudge, size, borderValue=(1, 1, 1))[part]
+    under = canvas[ya:yb, xa:xb]
+    canvas[ya:yb, xa:xb] = under * moved_light * (1 - moved_alpha) + moved_color * moved_alpha
+
+
+def _turned(layer: Layer, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """A rolling thing turns by the way it went over its radius."""
+    start = layer.path[min(layer.path)]
+    angle = np.degrees((layer.path[t][0] - start[0]) / max(layer.radius_px, 1.0))
+    matrix = cv2.getRotationMatrix2D(layer.center, -angle, 1.0)
+    size = (layer.alpha.shape[1], layer.alpha.shape[0])
+    color = cv2.warpAffine(layer.color, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    return color, layer.alpha
+
+
+def _contact_shade(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
+    """A thing that had no shadow of its own gets a soft one where it comes down, the closer the darker."""
+    x, y = layer.path[t]
+    lowest = max(p[1] for p in layer.path.values())
+    height_px = lowest - y
+    strength = _CONTACT_SHADE * np.exp(-height_px / max(layer.radius_px, 1.0))
+    if layer.thing.action is not Action.FALLS or strength < 0.02:
+        return
+    across = (layer.alpha > 0.5).any(axis=0).sum() / 2
+    rx, ry = 1.15 * across, 0.32 * across
+    cx, cy = x - corner[0], lowest + layer.radius_px - 0.4 * ry - corner[1]
+    height, width = canvas.shape[:2]
+    x0, x1 = max(0, int(cx - 2 * rx)), min(width, int(cx + 2 * rx))
+    y0, y1 = max(0, int(cy - 3 * ry)), min(height, int(cy + 3 * ry))
+    if x0 >= x1 or y0 >= y1:
+        return
+    ys, xs = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+    fade = np.exp(-((xs - cx) / rx) ** 2 * 1.2 - ((ys - cy) / ry) ** 2 * 1.2)
+    canvas[y0:y1, x0:x1] *= 1 - strength * fade[..., None]
