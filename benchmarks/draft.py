@@ -11,7 +11,8 @@ are from where they belong (see `scores.center_errors`), for
 Both drafts of an example whose thing falls get the one click that says so (``--affected X,Y:falls``): a
 picture in which nothing moves cannot show it. Regions are those of the true quadmask: removed is the object,
 affected what it changed, changed both, keep the rest. The program runs as a process of its own, writing FFV1,
-so that no encoder blurs the scores; frames a second and peak memory are those of that process, start to end.
+so that no encoder blurs the scores; time, processor time and peak memory are those of that process, start to
+end. Kept exactly is the share of the program's own keep pixels that are the source's, bit for bit.
 
 ``--clips DIR`` adds times for real clips: folders with ``input_video.mp4`` and ``quadmask_0.mp4``.
 Everything is printed, and written into ``docs/benchmarks.md`` between its markers.
@@ -82,6 +83,7 @@ class Run:
     output: Path
     folder: Path
     seconds: float
+    cpu_seconds: float
     peak_mb: float
 
     def plan(self) -> list[dict[str, Any]]:
@@ -136,9 +138,10 @@ def remove(clip: Path, output: Path, prompts: Iterable[str]) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}\nexit {process.returncode}: {log.read_text().strip()}")
+    seconds, busy = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
     kilo = 1024**2 if sys.platform == "darwin" else 1024
     folder = output.with_name(output.name + ".aftermath")
-    return Run(output, folder, time.perf_counter() - start, usage.ru_maxrss / kilo)
+    return Run(output, folder, seconds, busy, usage.ru_maxrss / kilo)
 
 
 def box_prompt(example: Example) -> list[str]:
@@ -173,12 +176,14 @@ def score(example: Example, video: np.ndarray) -> list[str]:
 
 def speed(run: Run, num_frames: int) -> list[str]:
     """Cells of time and memory."""
-    return [f"{run.seconds:.1f} s", f"{num_frames / run.seconds:.1f}", f"{run.peak_mb:.0f} MB"]
+    rate = f"{num_frames / run.seconds:.1f}"
+    return [f"{run.seconds:.1f} s", f"{run.cpu_seconds:.1f} s", rate, f"{run.peak_mb:.0f} MB"]
 
 
 def understanding(example: Example, run: Run) -> list[str]:
     """What the program found by itself: cells of one row."""
     ours = decode_quadmask(run.folder / "quadmask.mkv")
+    same = (decode(run.output) == example.source).all(axis=-1)
     findings = run.plan()
     things = example.affected_things
     found = [thing for thing in things if any(_is_found(thing, one) for one in findings)]
@@ -190,6 +195,7 @@ def understanding(example: Example, run: Run) -> list[str]:
         f"{intersection_over_union(ours.changed[1:], example.quadmask.changed[1:]):.3f}",
         f"{len(found)} of {len(things)}",
         str(len(wrong)),
+        f"{same[~ours.changed].mean():.3%}",
     ]
 
 
@@ -204,7 +210,7 @@ def _is_found(thing: dict[str, Any], finding: dict[str, Any]) -> bool:
 def measure(example: Example, folder: Path) -> tuple[Rows, list[str]]:
     """All ways of one example: rows of the score table, and the row of what was understood."""
     clip, name = example.folder / "input_video.mp4", example.truth["name"]
-    lossless, none = ["--codec", "ffv1"], ["", "", ""]
+    lossless, none = ["--codec", "ffv1"], [""] * len(COST)
     given = ["--quadmask", str(example.folder / "quadmask_0.mp4")]
     exact = remove(clip, folder / f"{name}-quadmask.mkv", [*given, *clicks(example), *lossless])
     alone = remove(clip, folder / f"{name}-box.mkv", [*box_prompt(example), *clicks(example), *lossless])
@@ -267,7 +273,7 @@ class Report:
         return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-COST = ("time", "frames/s", "peak memory")
+COST = ("time", "processor time", "frames/s", "peak memory")
 
 
 def write_page(reports: Sequence[Report]) -> None:
@@ -309,7 +315,15 @@ def main() -> None:
         Report("Against the truth", ("example", "way", *heads, *COST), scores),
         Report(
             "From a box alone",
-            ("example", "object IoU", "affected IoU", "changed IoU", "things found", "wrong findings"),
+            (
+                "example",
+                "object IoU",
+                "affected IoU",
+                "changed IoU",
+                "things found",
+                "wrong findings",
+                "kept exactly",
+            ),
             understood,
         ),
     ]
