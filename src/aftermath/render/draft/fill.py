@@ -1,7 +1,8 @@
 """Texture-aware completion of a still picture: what no frame ever shows is invented here, once.
 
-Each hole is completed at a working size by patch matching (`patches`); where its patches came from is then carried up
-to full size (`shifts`), so that what is shown are whole pieces of the picture with their own sharpness and grain.
+Each hole is completed at a working size by patch matching (`patches`); where its patches came from is then
+carried up to full size (`shifts`), so that what is shown are whole pieces of the picture, as sharp and as
+grainy as their surroundings.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from aftermath.render.draft.shifts import ShiftMap
 
 __all__ = ["complete"]
 
-_WORKING_HOLE_PX = 30_000  # the hole's area at the working size
+_WORKING_HOLE_PX = 40_000  # the hole's area at the working size
 _WORKING_WINDOW_PX = 300_000
-_SLIVER_PX = 2  # a hole this thin shows no texture
+_SLIVER_PX = 2  # a hole no thicker than twice this shows no texture
+
+_Box = tuple[int, int, int, int]
+"""y0, x0, y1, x1, pixels, half-open."""
 
 
 def complete(
@@ -41,8 +45,8 @@ def complete(
         progress: called with (steps done, steps in all).
 
     Returns:
-        uint8 (H, W, 3); a new array, equal to ``image`` outside the hole. A picture that is all hole comes back in
-        its mean colour; where nothing may be copied the hole is filled smoothly from its border.
+        uint8 (H, W, 3); a new array, equal to ``image`` outside the hole. A picture that is all hole comes
+        back in its mean colour; where nothing may be copied the hole is filled smoothly from its border.
 
     Raises:
         InputError: the shapes or types do not fit together.
@@ -55,22 +59,23 @@ def complete(
         result[:] = np.rint(image.reshape(-1, 3).mean(axis=0))
         return result
     source = ~hole if usable is None else usable & ~hole
-    groups = _groups(hole)
-    for box, part in groups:
-        rows, cols = _grown(box, 1, hole.shape)
-        smooth = membrane(result[rows, cols], part[rows, cols])
-        result[part] = _to_uint8(smooth[part[rows, cols]])
-    thick = [(box, part) for box, part in groups if _thickness(part) > _SLIVER_PX]
+    labels, boxes = _groups(hole)
+    for label, box in enumerate(boxes, start=1):
+        window = _grown(box, 1, hole.shape)
+        part = labels[window] == label
+        result[window][part] = _to_uint8(membrane(result[window], part))[part]
+    thick = [(label, box) for label, box in enumerate(boxes, start=1) if _is_thick(labels, label, box)]
     rng = np.random.default_rng(seed)
-    for done, (box, part) in enumerate(thick):
+    for done, (label, box) in enumerate(thick):
 
-        def report(step: int, steps: int, done: int = done) -> None:
+        def report(share: float, done: int = done) -> None:
             if progress is not None:
-                progress(100 * done + 100 * step // steps, 100 * len(thick))
+                progress(100 * done + round(100 * share), 100 * len(thick))
 
-        rows, cols = _window(box, part, source)
-        inside = part[rows, cols]
-        result[part] = _invent(result[rows, cols], inside, source[rows, cols], rng, report)[inside]
+        window = _window(box, source, num_wanted=2 * int(np.count_nonzero(labels == label)))
+        part = labels[window] == label
+        result[window][part] = _invent(result[window], part, source[window], rng, report)[part]
+        report(1.0)
     return result
 
 
@@ -91,25 +96,21 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
-def _groups(hole: np.ndarray) -> list[tuple[tuple[int, int, int, int], np.ndarray]]:
-    """Holes that lie close together belong to one group: its box (y0, x0, y1, x1) and its mask."""
+def _groups(hole: np.ndarray) -> tuple[np.ndarray, list[_Box]]:
+    """Holes that lie close together form a group: int (H, W) with its number, from 1, and its box."""
     reach = 2 * (max(hole.shape) // 128) + 1
     near = cv2.dilate(hole.astype(np.uint8), np.ones((reach, reach), np.uint8))
-    count, labels = cv2.connectedComponents(near, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
     labels[~hole] = 0
-    groups = []
-    for label in range(1, count):
-        part = labels == label
-        x, y, width, height = cv2.boundingRect(part.astype(np.uint8))
-        groups.append(((y, x, y + height, x + width), part))
-    return groups
+    return labels, [(int(y), int(x), int(y + h), int(x + w)) for x, y, w, h, _ in stats[1:]]
 
 
-def _thickness(hole: np.ndarray) -> float:
-    return float(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3).max())
+def _is_thick(labels: np.ndarray, label: int, box: _Box) -> bool:
+    part = (labels[box[0] : box[2], box[1] : box[3]] == label).astype(np.uint8)
+    return float(cv2.distanceTransform(part, cv2.DIST_L2, 3).max()) > _SLIVER_PX
 
 
-def _grown(box: tuple[int, int, int, int], margin: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _grown(box: _Box, margin: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
     y0, x0, y1, x1 = box
     return (
         slice(max(0, y0 - margin), min(shape[0], y1 + margin)),
@@ -117,13 +118,13 @@ def _grown(box: tuple[int, int, int, int], margin: int, shape: tuple[int, ...]) 
     )
 
 
-def _window(box: tuple[int, int, int, int], hole: np.ndarray, source: np.ndarray) -> tuple[slice, slice]:
-    """The surroundings to copy from: about one hole wide on every side, more where too little is usable."""
+def _window(box: _Box, source: np.ndarray, num_wanted: int) -> tuple[slice, slice]:
+    """What to copy from: a hole's size on every side, or more to have ``num_wanted`` usable pixels."""
     margin = max(box[2] - box[0], box[3] - box[1], 32)
     while True:
-        rows, cols = _grown(box, margin, hole.shape)
-        whole = (rows.stop - rows.start, cols.stop - cols.start) == hole.shape
-        if whole or source[rows, cols].sum() >= 2 * hole.sum():
+        rows, cols = _grown(box, margin, source.shape)
+        whole = (rows.stop - rows.start, cols.stop - cols.start) == source.shape
+        if whole or np.count_nonzero(source[rows, cols]) >= num_wanted:
             return rows, cols
         margin *= 2
 
@@ -133,19 +134,22 @@ def _invent(
     hole: np.ndarray,
     usable: np.ndarray,
     rng: np.random.Generator,
-    report: Callable[[int, int], None],
+    report: Callable[[float], None],
 ) -> np.ndarray:
-    """Complete one window; ``image`` comes with its hole filled smoothly and is returned so where nothing fits."""
+    """Complete one window; ``image`` comes with its hole filled smoothly, and stays so where nothing fits."""
     scale = min(1.0, (_WORKING_HOLE_PX / hole.sum()) ** 0.5, (_WORKING_WINDOW_PX / hole.size) ** 0.5)
     size = (max(1, round(hole.shape[1] * scale)), max(1, round(hole.shape[0] * scale)))
-    shares = [cv2.resize(m.astype(np.float32), size, interpolation=cv2.INTER_AREA) for m in (hole, usable)]
-    matches = match_hole(working_channels(image, hole, size), shares[0] > 0, shares[1] > 0.999, rng, report)
-    if matches is None:
-        return image
+    small_hole, small_usable = (
+        cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) for mask in (hole, usable)
+    )
+    channels = working_channels(image, hole, size)
+    matches = match_hole(
+        channels, small_hole > 0, small_usable > 0.999, rng, lambda share: report(0.7 * share)
+    )
     shifts = ShiftMap(image, hole, usable)
-    if not shifts.valid.any():
+    if matches is None or not shifts.valid.any():
         return image
-    shifts.settle(matches, (size[1], size[0]), rng)
+    shifts.settle(matches, channels.shape[:2], rng)
     result = image.copy()
     result[shifts.box] = _to_uint8(shifts.joined())
     return result

@@ -1,5 +1,6 @@
-"""Smooth surfaces over a hole: Laplace's and Poisson's equations, by multigrid (Briggs, "A Multigrid Tutorial", 2000).
+"""Smooth surfaces over a hole: Laplace's and Poisson's equations, by multigrid.
 
+After Briggs, Henson & McCormick, "A Multigrid Tutorial" (2000).
 The border of the hole is held; the border of the picture is free (no flow across it).
 """
 
@@ -44,10 +45,11 @@ def nearest_true(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(y, x) maps, int (H, W): for every pixel the nearest true pixel of ``mask``, which must have one."""
     blocked = np.ascontiguousarray(~mask, np.uint8)
     _, labels = cv2.distanceTransformWithLabels(blocked, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    labels = labels.astype(np.int32, copy=False)
     ys, xs = np.nonzero(mask)
-    y_of, x_of = np.zeros(labels.max() + 1, np.int32), np.zeros(labels.max() + 1, np.int32)
-    y_of[labels[ys, xs]], x_of[labels[ys, xs]] = ys, xs
-    return y_of[labels], x_of[labels]
+    place = np.zeros((2, labels.max() + 1), np.int32)
+    place[:, labels[ys, xs]] = ys, xs
+    return place[0][labels], place[1][labels]
 
 
 def _laplacian(values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Patch-based completion on one picture of moderate size: coarse to fine, a match for every patch of the hole.
+"""Patch-based completion of a picture of moderate size: coarse to fine, a match for every patch of the hole.
 
-The energy of Wexler, Shechtman & Irani, "Space-Time Completion of Video" (PAMI 2007): every patch of the hole should
-look like some patch of the surroundings. Matches are found as in PatchMatch (Barnes et al. 2009), with all pixels
-moving at once (jump flooding), on a few principal components of the patches. Texture features follow Newson et al.,
-"Video Inpainting of Complex Scenes" (2014): without them the coarse levels mistake fine texture for flat colour.
+The energy is that of Wexler, Shechtman & Irani, "Space-Time Completion of Video" (PAMI 2007): every patch of
+the hole should look like some patch of the surroundings. Matches are found as in PatchMatch (Barnes et al.
+2009), all pixels moving at once, on a few principal components of the patches. Texture features are those of
+Newson et al., "Video Inpainting of Complex Scenes" (2014): without them coarse levels take texture for flat.
 
 Axes: y before x everywhere; a patch is named by its centre.
 """
@@ -24,7 +24,9 @@ _RADIUS = 3  # 7x7 patches, as in the papers
 _COMPONENTS = 24  # beyond these the patches of real pictures differ by grain only
 _TEXTURE_WEIGHT = 4.0
 _TEXTURE_SIZE = (5, 5)
-_ROUNDS = 6
+_ROUNDS = 6  # at the finest level; twice as many on the coarse ones, which cost little
+_CERTAINTY = 0.83  # how much less a vote counts, per pixel from the border
+_SETTLED = 0.2  # levels a pixel of mean change: nothing moves any more
 _COHERENCE = 1.0  # at the finest level only: on the coarse ones it breaks slanted lines
 _MAX_PEEL_SOURCES = 6000
 _MIN_SOURCES = 200
@@ -54,8 +56,8 @@ class _Level:
 def working_channels(image: np.ndarray, hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """``image`` uint8 (H, W, 3) at ``size`` (w, h): float32 (h, w, 5), RGB and two texture features.
 
-    The features are the mean absolute gradients along x and y at full size: they still tell fine texture from flat
-    colour, and sharp from blurred, where the small picture no longer shows it. Unknown within ``hole``.
+    The features are the mean absolute gradients along x and y at full size: they still tell fine texture from
+    flat colour, and sharp from blurred, where the small picture no longer shows it. Unknown within ``hole``.
     """
     known = ~hole
     colours = _shrink(image.astype(np.float32), known, size)
@@ -72,7 +74,7 @@ def working_channels(image: np.ndarray, hole: np.ndarray, size: tuple[int, int])
 
 
 def _shrink(values: np.ndarray, weight: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Area average of ``values`` (h, w, C) over the pixels where ``weight`` (h, w) holds; ``size`` is (w, h)."""
+    """Average of ``values`` (h, w, C) over each cell's pixels where ``weight`` holds; ``size`` is (w, h)."""
     mass = cv2.resize(weight.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     channels = np.moveaxis(values, 2, 0) * weight  # one by one: OpenCV averages no more than four at a time
     total = np.dstack([cv2.resize(channel, size, interpolation=cv2.INTER_AREA) for channel in channels])
@@ -92,7 +94,7 @@ def _level(channels: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> _Level
 
 
 def _pyramid(channels: np.ndarray, hole: np.ndarray, usable: np.ndarray) -> list[_Level]:
-    """Finest first; ends where the hole is about as thick as two patches, or nothing could be copied any more."""
+    """Finest first; ends where the hole is about as thick as two patches, or nothing is left to copy."""
     levels = [_level(channels, hole, usable)]
     while cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max() > 2 * _RADIUS + 1:
         size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
@@ -140,12 +142,12 @@ def _peel(level: _Level, rng: np.random.Generator) -> None:
 
 
 def shift_codes(shifts: np.ndarray) -> np.ndarray:
-    """Each shift (N, 2) as one number, to be compared at once."""
-    return shifts[:, 0] * (1 << 20) + shifts[:, 1]
+    """Each shift (..., 2) as one number, to be compared at once."""
+    return shifts[..., 0] * (1 << 20) + shifts[..., 1]
 
 
 def _principal(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The leading principal directions of centred ``patches`` (N, D), float32 (D, K), by subspace iteration."""
+    """The main directions of centred ``patches`` (N, D), by subspace iteration; float32 (D, K)."""
     spread = patches.T @ patches
     basis = rng.standard_normal((len(spread), _COMPONENTS), np.float32)
     for _ in range(5):
@@ -171,10 +173,11 @@ class _Search:
         self.coherence = 0.0
 
     def _around(self) -> np.ndarray:
-        """int (N, 4): the targets beside each target; -1 where there is none."""
+        """int (N, 4): the targets beside each target; itself where there is none."""
         index = np.pad(self.level.index, 1, constant_values=-1)
         y, x = self.level.targets.T + 1
-        return np.stack([index[y, x + 1], index[y + 1, x], index[y, x - 1], index[y - 1, x]], axis=1)
+        beside = np.stack([index[y, x + 1], index[y + 1, x], index[y, x - 1], index[y - 1, x]], axis=1)
+        return np.where(beside >= 0, beside, np.arange(len(beside))[:, None])
 
     def _project(self, centres: np.ndarray) -> np.ndarray:
         chunks = [
@@ -184,7 +187,7 @@ class _Search:
         return np.concatenate(chunks)
 
     def improve(self, matches: Matches, steps: tuple[int, ...]) -> None:
-        """Update ``matches`` in place for the present content of the hole: propagate by ``steps``, then sample."""
+        """Update ``matches`` for the present content of the hole: propagate by ``steps``, then sample."""
         wanted = self._project(matches.targets)
         matches.cost = self._cost(wanted, matches.sources)
         self.coherence = self.worth * float(np.median(matches.cost))
@@ -231,22 +234,22 @@ class _Search:
 
 
 def _vote(level: _Level, matches: Matches, sharp: bool) -> float:
-    """Repaint the hole from the matches: every pixel hears all patches that cover it. Returns the mean change.
+    """Repaint the hole from the matches: each pixel hears all patches that cover it. Returns the mean change.
 
-    Weights fall with the distance from what is known (certainty) and with the cost of the match; a second pass
-    leaves out the voices far from the first mean (a mean-shift step), so two opinions are not mixed to mud.
+    Votes weigh less far from what is known and where the match is poor. Those far from the mean are then
+    muted (mean shift), so that two opinions are not mixed to mud; ``sharp`` mutes them harder.
     """
     ys, xs = np.nonzero(level.hole)
-    depth = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 5)
+    depth = np.asarray(cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 5))
     sigma = np.percentile(matches.cost, 25 if sharp else 75) + 1e-3
-    target_y, target_x = matches.targets.T
-    strength = 1.2 ** -depth[target_y, target_x] * np.exp(-matches.cost / (2 * sigma)) + 1e-9
+    doubt = depth[matches.targets[:, 0], matches.targets[:, 1]]
+    strength = _CERTAINTY**doubt * np.exp(-matches.cost / (2 * sigma)) + 1e-9
     index = np.pad(level.index, _RADIUS, constant_values=-1)
     votes, weights = [], []
     for dy in range(-_RADIUS, _RADIUS + 1):
         for dx in range(-_RADIUS, _RADIUS + 1):
             voter = index[ys + _RADIUS - dy, xs + _RADIUS - dx]
-            source = matches.sources[voter] + (dy, dx)
+            source: np.ndarray = matches.sources[voter] + np.array((dy, dx))
             source[voter < 0] = 0
             votes.append(level.channels[source[:, 0], source[:, 1]])
             weights.append(np.where(voter >= 0, strength[voter], 0))
@@ -269,7 +272,7 @@ def _start(level: _Level, rng: np.random.Generator) -> Matches:
 
 
 def carry(matches: Matches, shape: tuple[int, int], targets: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Sources for ``targets`` of a larger picture: the shift of the nearest target of the picture of ``shape``.
+    """Sources for ``targets`` of a larger picture: the shift of the nearest target in that of ``shape``.
 
     A shift that leads to a patch that may not be copied is moved to the nearest one that may.
     """
@@ -293,11 +296,11 @@ def match_hole(
     hole: np.ndarray,
     usable: np.ndarray,
     rng: np.random.Generator,
-    progress: Callable[[int, int], None],
+    report: Callable[[float], None],
 ) -> Matches | None:
-    """Complete ``channels`` (from `working_channels`) in ``hole`` bool (h, w); returns what each patch of the hole should look like.
+    """Complete ``channels`` (see `working_channels`) and say what each patch touching the hole looks like.
 
-    None where not one whole patch of ``usable`` pixels exists.
+    ``hole``, ``usable``: bool (h, w). ``report`` hears the share done. None where no whole patch is usable.
     """
     if min(hole.shape) < 2 * _RADIUS + 1:
         return None
@@ -317,9 +320,9 @@ def match_hole(
         rounds = _ROUNDS if level is levels[0] else 2 * _ROUNDS
         for turn in range(rounds):
             search.improve(matches, (8, 4, 2, 1))
-            if _vote(level, matches, sharp=turn >= rounds - 2) < 0.2:
+            if _vote(level, matches, sharp=turn >= rounds - 2) < _SETTLED:
                 break
         previous = level
-        progress(done + 1, len(levels))
+        report((done + 1) / len(levels))
     assert matches is not None
     return matches

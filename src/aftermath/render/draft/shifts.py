@@ -1,7 +1,7 @@
 """Shifts at full size: the hole shown as whole pieces of its surroundings, joined without seams.
 
 After Pritch et al., "Shift-Map Image Editing" (ICCV 2009), with the joins made in the gradient domain (Perez
-et al., "Poisson Image Editing", 2003). Shifts are decided on a lattice and blended between its nodes.
+et al., "Poisson Image Editing", 2003). Shifts are decided on a lattice of nodes.
 Axes: y before x everywhere.
 """
 
@@ -22,7 +22,7 @@ _ROUNDS = 3
 _JITTERS = 6
 _CHUNK = 20_000
 _LONELY = 50.0  # squared levels a sample that a patch may lose to share its neighbours' shift
-_SEAM_LEVELS = 30.0  # a jump larger than this is structure, not a seam to be diffused
+_SEAM_LEVELS = 16.0  # a jump larger than this is structure rather than a seam to be diffused
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
@@ -36,7 +36,9 @@ class ShiftMap:
         self.image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # four bytes a pixel: gathered as one word
         side = 2 * _REACH_PX + 1
         kernel = np.ones((side, side), np.uint8)
-        self.valid = cv2.erode(usable.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+        self.valid = (
+            cv2.erode(usable.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+        )
         x, y, width, height = cv2.boundingRect(hole.astype(np.uint8))
         self.box = np.s_[max(0, y - 1) : y + height + 1, max(0, x - 1) : x + width + 1]
         self.hole = hole[self.box]
@@ -47,7 +49,7 @@ class ShiftMap:
         self.shifts = np.zeros_like(self.nodes)
 
     def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lattice nodes at the corners of every cell with a hole pixel: (grid of positions or -1, int (N, 2))."""
+        """The lattice nodes round every hole pixel: their number on the grid, or -1, and int (N, 2)."""
         cells = np.argwhere(self.hole) // _SPACING_PX
         index = np.full(np.array(self.hole.shape) // _SPACING_PX + 2, -1)
         for corner in _CORNERS:
@@ -64,13 +66,12 @@ class ShiftMap:
         return np.where(beside >= 0, beside, np.arange(len(beside))[:, None])
 
     def settle(self, matches: Matches, shape: tuple[int, int], rng: np.random.Generator) -> None:
-        """Take the shifts from ``matches``, found on a picture of ``shape``, and fit them to the full size."""
+        """Take the shifts from ``matches``, found on a picture of ``shape``, and fit them to full size."""
         self.shifts = carry(matches, shape, self.centres, self.valid) - self.centres
         picture = self.image.copy()
         jitter = int(np.ceil(self.image.shape[0] / shape[0]))
         for _ in range(_ROUNDS):
-            own = np.rint(self._sample((0, 0))).astype(np.uint8)
-            picture[self.box][self.hole] = own[self.hole]
+            picture[self.box][self.hole] = self._sample(self._sources())[self.hole]
             cost = self._cost(picture, np.arange(len(self.shifts)), self.shifts)
             for _ in range(4):
                 for side in range(4):
@@ -79,14 +80,15 @@ class ShiftMap:
                 self._try(picture, cost, self.shifts + rng.integers(-jitter, jitter + 1, self.shifts.shape))
 
     def joined(self) -> np.ndarray:
-        """The hole's box (``box``) with the hole copied from the sources, seams diffused; float32 (h, w, 3)."""
-        own = self._sample((0, 0))[..., :3]
+        """The picture's ``box`` with the hole copied from its sources, seams diffused; float32 (h, w, 3)."""
+        sources = self._sources()
+        own = self._colours(sources)
         picture = np.where(self.hole[..., None], own, self.image[self.box][..., :3]).astype(np.float32)
         right = np.zeros_like(picture)
         for dy, dx in ((0, 1), (1, 0)):
             here, there = np.s_[: len(own) - dy, : own.shape[1] - dx], np.s_[dy:, dx:]
-            forward = (self._sample((dy, dx))[..., :3] - own)[here]
-            backward = (own - self._sample((-dy, -dx))[..., :3])[there]
+            forward = (self._colours(sources, dy, dx) - own)[here]
+            backward = (own - self._colours(sources, -dy, -dx))[there]
             first, second = self.hole[here][..., None], self.hole[there][..., None]
             wanted = (forward * first + backward * second) / np.maximum(first + second.astype(np.float32), 1)
             jump = _seam_part(wanted - (picture[there] - picture[here])) * (first | second)
@@ -94,29 +96,41 @@ class ShiftMap:
             right[there] -= jump
         return picture + poisson(right, self.hole)
 
-    def _sample(self, step: tuple[int, int]) -> np.ndarray:
-        """What the source of each pixel of the box shows ``step`` further, float32 (h, w, 4)."""
-        ys, xs = (np.arange(length, dtype=np.float32) for length in self.hole.shape)
-        cell_y, cell_x = (ys // _SPACING_PX).astype(int), (xs // _SPACING_PX).astype(int)
+    def _sources(self) -> np.ndarray:
+        """float32 (2, h, w): the y and x that each pixel of the box is copied from.
+
+        A pixel takes the shift that most of the four nodes round it have, the nearer counting more: so pieces
+        meet at a clean cut, and both sides keep their grain.
+        """
+        ys, xs = np.arange(self.hole.shape[0]), np.arange(self.hole.shape[1])
         fraction_y, fraction_x = ys / _SPACING_PX % 1, xs / _SPACING_PX % 1
-        grid = np.zeros((2, *self.index.shape), np.float32)
-        grid[:, self.nodes[:, 0], self.nodes[:, 1]] = self.shifts.T
-        total = np.zeros((*self.hole.shape, 4), np.float32)
-        for dy, dx in _CORNERS:
-            shift_y, shift_x = grid[:, cell_y + dy][:, :, cell_x + dx]
-            seen = cv2.remap(
-                self.image,
-                shift_x + (xs + (self.origin[1] + step[1])),
-                shift_y + (ys + (self.origin[0] + step[0]))[:, None],
-                cv2.INTER_NEAREST,
-                borderMode=cv2.BORDER_REPLICATE,
-            ).astype(np.float32)
-            weight = np.outer(np.abs(1 - dy - fraction_y), np.abs(1 - dx - fraction_x))
-            total += cv2.multiply(seen, cv2.merge([weight] * 4))
-        return total
+        grid = np.zeros((*self.index.shape, 2), int)
+        grid[tuple(self.nodes.T)] = self.shifts
+        cell_y, cell_x = ys // _SPACING_PX, xs // _SPACING_PX
+        corners = [grid[cell_y + dy][:, cell_x + dx] for dy, dx in _CORNERS]
+        weights = [
+            np.outer(np.abs(1 - dy - fraction_y), np.abs(1 - dx - fraction_x)).astype(np.float32)
+            for dy, dx in _CORNERS
+        ]
+        codes = [shift_codes(corner) for corner in corners]
+        chosen, best = corners[0], np.zeros(self.hole.shape, np.float32)
+        for corner, code in zip(corners, codes, strict=True):
+            votes = sum((w * (c == code) for w, c in zip(weights, codes, strict=True)), np.float32(0))
+            chosen = np.where((votes > best)[..., None], corner, chosen)
+            best = np.maximum(votes, best)
+        sources = np.moveaxis(chosen + self.origin, 2, 0) + np.stack(np.meshgrid(ys, xs, indexing="ij"))
+        return sources.astype(np.float32)
+
+    def _sample(self, sources: np.ndarray, dy: int = 0, dx: int = 0) -> np.ndarray:
+        """What the picture shows (dy, dx) beyond each of ``sources``, uint8 (h, w, 4)."""
+        y, x = sources[0] + np.float32(dy), sources[1] + np.float32(dx)
+        return cv2.remap(self.image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+
+    def _colours(self, sources: np.ndarray, dy: int = 0, dx: int = 0) -> np.ndarray:
+        return self._sample(sources, dy, dx)[..., :3].astype(np.float32)
 
     def _try(self, picture: np.ndarray, cost: np.ndarray, shifts: np.ndarray) -> None:
-        """Let each node take its shift of ``shifts`` where that lowers its cost and its loneliness together."""
+        """Let each node take its shift of ``shifts`` where that lowers its cost and loneliness together."""
         lonely = self._lonely(np.arange(len(shifts)), self.shifts)
         source = self.centres + shifts
         ok = ((source >= 0) & (source < self.valid.shape)).all(axis=1) & (shifts != self.shifts).any(axis=1)
@@ -134,7 +148,7 @@ class ShiftMap:
         return _LONELY / 4 * np.count_nonzero(other, axis=1)
 
     def _cost(self, picture: np.ndarray, chosen: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """Mean squared difference of each chosen node's patch in ``picture`` and of its source, float32 (N,)."""
+        """Mean squared difference of each chosen node's patch in ``picture`` and its source, float32 (N,)."""
         height, width = self.valid.shape
         offsets = np.arange(-_REACH_PX, _REACH_PX + 1, _STRIDE_PX)
         target, source = (values.view(np.uint32).reshape(-1) for values in (picture, self.image))
@@ -151,6 +165,6 @@ class ShiftMap:
 
 
 def _seam_part(jump: np.ndarray) -> np.ndarray:
-    """The part of a jump (h, w, 3) that is a seam: all of a small one, nothing of a large one (Tukey's biweight)."""
-    size = (jump**2).mean(axis=2, keepdims=True) / _SEAM_LEVELS**2
-    return jump * np.square(1 - np.minimum(size, 1))
+    """What of a jump (h, w, 3) is a seam: all of a small one, nothing of one twice `_SEAM_LEVELS`."""
+    size = np.sqrt((jump**2).mean(axis=2, keepdims=True))
+    return jump * np.clip(2 - size / _SEAM_LEVELS, 0, 1)
