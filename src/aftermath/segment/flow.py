@@ -147,7 +147,7 @@ def _followed(work: _Work, one: _Object) -> np.ndarray:
         masks[key] = one.known[key]
         work.tick()
         for direction, end in ((1, stop), (-1, first - 1)):
-            tracker = Tracker.start(frames[key], one.known[key], work.view(key).backdrop(one.known[key]))
+            tracker = Tracker.start(frames[key], one.known[key], *work.view(key).behind(one.known[key]))
             for t in range(key + direction, end, direction):
                 masks[t] = tracker.step(frames[t], between(work.camera, t - direction, t))
                 work.tick()

@@ -6,16 +6,23 @@ tracker from drifting onto the background and lets it find the object again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from aftermath.scene.base import Camera
 
-__all__ = ["Memory", "between", "difference", "settled"]
+__all__ = ["Memory", "Plate", "between", "difference", "settled"]
+
+Window = tuple[slice, slice]
 
 _STILL_PX = 0.2  # camera motion below this is measuring noise
+_DARKEST = 0.3  # of the light that falls beside it: what a shadow keeps at least
+_TINTS = (
+    0.012,
+    0.024,
+)  # chromaticity may shift so little in what is surely a shadow, so far in what may be one
 _SLOW, _FAST = 0.05, 0.3  # shares by which the memory follows a changed and an unchanged picture
 _SAMPLES = 13  # frames that say what stays
 _AGREE = 12  # grey levels
@@ -39,12 +46,19 @@ def difference(
         low, high = cv2.erode(smooth, square), cv2.dilate(smooth, square)
     distance = np.maximum(picture - high, low - picture).max(-1)
     limit = 3.5 * noise + 5
-    sums = picture.sum(-1) + 1, smooth.sum(-1) + 1
-    ratio = sums[0] / sums[1]
-    tint = np.abs(picture / sums[0][..., None] - smooth / sums[1][..., None]).max(-1)
-    faint = 2 * (noise + 1) / np.minimum(*sums)
-    shadow = (ratio > 0.35) & (ratio < 0.97) & (tint < 0.015 + faint)
-    return np.clip((distance - limit) / limit, -1, 1), shadow
+    return np.clip((distance - limit) / limit, -1, 1), _shadow(picture, smooth)
+
+
+def _shadow(picture: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """How much ``picture`` looks like a shadow on ``behind``: float32 (H, W), 0 to 1.
+
+    Darker, of the same chromaticity (Horprasert et al. 1999), but for the tint of what light is left.
+    """
+    picture, behind = cv2.blur(picture, (3, 3)), cv2.blur(behind, (3, 3))
+    dark, light = picture.sum(-1) + 1, behind.sum(-1) + 1
+    tint = np.abs(picture / dark[..., None] - behind / light[..., None]).max(-1)
+    darker = (dark > _DARKEST * light) & (dark < 0.97 * light)
+    return np.clip((_TINTS[1] - tint) / (_TINTS[1] - _TINTS[0]), 0, 1) * darker
 
 
 def settled(frames: np.ndarray, idx: int, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -111,11 +125,11 @@ class Memory:
         self.known = inside > 0
         self.exact = False
 
-    def evidence(self, image: np.ndarray, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
-        """`difference` inside ``window``; 0 and False where nothing is known."""
+    def evidence(self, image: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """`difference` inside ``window``; 0 where nothing is known."""
         known = self.known[window]
         differs, shadow = difference(image[window], self.colour[window], self.noise, self.exact)
-        return differs * known, shadow & known
+        return differs * known, shadow * known
 
     def learn(self, image: np.ndarray, hidden: np.ndarray) -> None:
         """Take in a frame, uint8 (H, W, 3), except where ``hidden``, bool (H, W)."""
@@ -129,3 +143,33 @@ class Memory:
         share = np.where(self.known, share, 1.0) * seen
         self.colour += share[..., None].astype(np.float32) * (image - self.colour)
         self.known = self.known | seen
+
+
+@dataclass
+class Plate:
+    """What most frames of the clip show: ``colour`` float32 (H, W, 3) RGB, and ``known`` bool (H, W), where
+    that is background, both in pixels of the frame begun with; ``matrix`` leads from there to the present."""
+
+    colour: np.ndarray
+    known: np.ndarray
+    matrix: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    def follow(self, step: np.ndarray) -> None:
+        """Move along with the camera by one homography."""
+        self.matrix = step @ self.matrix
+
+    def evidence(self, image: np.ndarray, window: Window, noise: float) -> tuple[np.ndarray, np.ndarray]:
+        """`difference` from the plate inside ``window``, and bool (h, w), where the plate is known."""
+        if np.array_equal(self.matrix, np.eye(3)):
+            colour, known = self.colour[window], self.known[window]
+        else:
+            rows, columns = window
+            corner = np.array([[1, 0, -columns.start], [0, 1, -rows.start], [0, 0, 1]], float)
+            size = columns.stop - columns.start, rows.stop - rows.start
+            matrix = corner @ self.matrix
+            colour = cv2.warpPerspective(self.colour, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+            known = (
+                cv2.warpPerspective(self.known.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
+            )
+        differs, _ = difference(image[window], colour, noise, exact=False)
+        return differs, known

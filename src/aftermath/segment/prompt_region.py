@@ -10,7 +10,7 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost, grab_cut
-from aftermath.segment.memory import Memory, difference
+from aftermath.segment.memory import Memory, Plate, difference
 from aftermath.segment.shapes import filled, grown, main_parts
 
 __all__ = ["Surroundings", "region_of_box", "region_of_points", "take_away"]
@@ -30,6 +30,7 @@ class Surroundings:
 
     image: np.ndarray
     median: np.ndarray
+    settled: np.ndarray
     differs: np.ndarray
     moved: np.ndarray
 
@@ -38,25 +39,30 @@ class Surroundings:
         """Compare a frame with the ``median``, float32 (H, W, 3), of the clip; ``settled``: bool (H, W),
         where most frames agree on it."""
         differs, shadow = difference(image, median, 2.0, exact=False)
-        moved = ((differs > 0) & ~shadow & settled).astype(np.uint8)
+        moved = ((differs > 0) & (shadow < 0.5) & settled).astype(np.uint8)
         moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         moved = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-        share = np.where(settled, 1, 0.5) * np.where(shadow & (differs > 0), 0.3, 1)
-        return cls(image, median, (differs * share).astype(np.float32), moved > 0)
+        share = np.where(settled, 1, 0.5) * np.where(differs > 0, 1 - 1.4 * shadow, 1)
+        return cls(image, median, settled, (differs * share).astype(np.float32), moved > 0)
 
-    def backdrop(self, mask: np.ndarray) -> Memory:
-        """What stands behind the object ``mask``, bool (H, W), as far as this frame and the clip's median
-        show it.
+    def behind(self, mask: np.ndarray) -> tuple[Memory, Plate]:
+        """What stands behind the object ``mask``, bool (H, W), as far as this frame and the clip show it.
 
-        The median shows the place the object left; where it came to rest, the median is the object itself.
-        So it is believed only when nothing else moved around the object.
+        The clip's median shows the place that an object left, but also the object itself where it stays or
+        came to rest: where it looks like the object, it is not believed.
         """
-        behind = Memory.of(self.image, grown(mask, 3))
-        if _moves_alone(self.moved, grown(mask, 4), mask):
-            shown = grown(mask, 3) & (self.differs > 0.5)
-            behind.colour[shown] = self.median[shown]
-            behind.known |= shown
-        return behind
+        hidden = grown(mask, 3)
+        bins = bins_of(self.image)
+        shown = np.clip(self.median, 0, 255).astype(np.uint8)
+        likeness = ColourModel(bins[mask]).against(ColourModel(bins[~hidden]), bins_of(shown))
+        known = self.settled & (cv2.blur(likeness, (5, 5)) < -0.5) & (~mask | (self.differs > 0.5))
+        plate = Plate(self.median, known)
+        memory = Memory.of(self.image, hidden)
+        alone = _moves_alone(self.moved, grown(mask, 4), mask)
+        left = hidden & (known | alone) & (self.differs > 0.5)
+        memory.colour[left] = self.median[left]
+        memory.known |= left
+        return memory, plate
 
 
 def region_of_box(

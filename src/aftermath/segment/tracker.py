@@ -11,7 +11,7 @@ from aftermath.core import Box
 from aftermath.scene.optical_flow import dis_flow, warp
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
-from aftermath.segment.memory import Memory
+from aftermath.segment.memory import Memory, Plate
 from aftermath.segment.search import Template, find_again, find_shift
 from aftermath.segment.shapes import filled, grown
 
@@ -21,10 +21,11 @@ Window = tuple[slice, slice]
 
 # What each kind of evidence counts at most.
 _COLOUR, _BACKDROP, _OWN, _CARRIED, _UNCHANGED = 0.8, 1.8, 2.0, 2.5, 4.0
-_SHADOW_SHARE = 0.25  # how much a difference that looks like a shadow counts
+_SHADOW = 1.8  # share by which a difference counts less that looks like a shadow
 _MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
 _FAR = 0.25  # evidence a pixel
 _MARGIN_PX = 20
+_HOLE = 0.06  # of the object's area: holes below that are not holes
 _MIN_PX = 6  # pixels below which there is nothing to follow
 
 
@@ -38,6 +39,7 @@ class Tracker:
     image: np.ndarray
     mask: np.ndarray
     backdrop: Memory
+    plate: Plate
     own: Memory
     model: ColourModel
     first_model: ColourModel
@@ -47,16 +49,17 @@ class Tracker:
     lost: int = 0
 
     @classmethod
-    def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Memory) -> Tracker:
+    def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Memory, plate: Plate) -> Tracker:
         """Begin at ``image``, uint8 (H, W, 3) RGB, where the object is ``mask``, bool (H, W), not empty.
 
-        ``backdrop``: what is known to stand behind; it becomes this tracker's own.
+        ``backdrop``, ``plate``: what is known to stand behind; they become this tracker's own.
         """
         model = ColourModel(bins_of(image)[mask])
         return cls(
             image=image,
             mask=mask,
             backdrop=backdrop,
+            plate=plate,
             own=Memory.of(image, ~mask),
             model=model,
             first_model=ColourModel(bins_of(image)[mask]),
@@ -68,6 +71,7 @@ class Tracker:
     def step(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
         """The mask in the next frame; ``camera``: the homography from the last frame's pixels to its."""
         self.backdrop.follow(camera)
+        self.plate.follow(camera)
         if self.lost:
             self.own.follow(camera)
         mask = self._find(image) if self.lost else self._carry(image, camera)
@@ -98,14 +102,15 @@ class Tracker:
         )
         window = joint.grown(reach).slices(width, height)
         back, carried, trust = self._carried(image, window, shift)
-        self.own.follow(_motion(back, window, (carried > 0.5) & (trust > 0.5), camera))
+        motion = _motion(back, window, (carried > 0.5) & (trust > 0.5), camera)
+        self.own.follow(motion)
         own = self._looks_own(image, window)
         evidence = self._evidence(image, window) + _CARRIED * (2 * carried - 1) * trust + _OWN * own
         evidence += _UNCHANGED * self._unchanged(image, window, camera)
         evidence -= _far(carried > 0.5, float(np.linalg.norm(shift))) * (1 - own)
         cost = edge_cost(image[window])
         found = cut(evidence.astype(np.float32), cost, carried > 0.5)
-        found = self._settle(found, carried > 0.5)
+        found = self._settle(found, carried > 0.5, self._moved(motion, camera)[window])
         mask = np.zeros_like(self.mask)
         mask[window] = found
         self.velocity = 0.5 * self.velocity + 0.5 * shift
@@ -148,9 +153,14 @@ class Tracker:
         background = ColourModel(bins_of(self.image)[~grown(self.mask, 3)])
         background.blend(ColourModel(bins_of(self.image[window])[~grown(self.mask[window], 3)]), 0.5)
         colour = self.model.against(background, bins)
+        return _COLOUR * colour + _BACKDROP * self._in_front(image, window)
+
+    def _in_front(self, image: np.ndarray, window: Window) -> np.ndarray:
+        """1 where something hides what stands behind, -1 where nothing does; float32 (h, w)."""
         differs, shadow = self.backdrop.evidence(image, window)
-        differs = np.where(shadow & (differs > 0), _SHADOW_SHARE * differs, differs)
-        return _COLOUR * colour + _BACKDROP * differs
+        differs = np.where(differs > 0, differs * (1 - _SHADOW * shadow), differs)
+        from_plate, known = self.plate.evidence(image, window, self.backdrop.noise)
+        return np.where(known, np.minimum(differs, from_plate), differs)
 
     def _unchanged(self, image: np.ndarray, window: Window, camera: np.ndarray) -> np.ndarray:
         """1 where the camera sees the same as one frame before and that was the object, -1 where it was not,
@@ -165,16 +175,26 @@ class Tracker:
         limit = 2.5 * self.backdrop.noise + 2
         return np.clip((2 * limit - change) / limit, 0, 1) * np.where(mask[window], 1, -1)
 
-    def _settle(self, found: np.ndarray, carried: np.ndarray) -> np.ndarray:
-        """Drop what does not hang together with the object carried here; close pinholes."""
+    def _moved(self, motion: np.ndarray, camera: np.ndarray) -> np.ndarray:
+        """The last mask moved by ``motion``, bool (H, W); all True where the camera's motion explains it."""
+        if np.array_equal(motion, camera):
+            return np.ones_like(self.mask)
+        size = self.mask.shape[1], self.mask.shape[0]
+        return cv2.warpPerspective(self.mask.astype(np.uint8), motion, size, flags=cv2.INTER_NEAREST) > 0
+
+    def _settle(self, found: np.ndarray, carried: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """Drop what does not hang together with the object, and what it left behind; close holes."""
         count, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
         if count > 1:
-            overlap = np.bincount(labels[carried], minlength=count)
             areas = stats[:, cv2.CC_STAT_AREA]
-            keep = (overlap >= 0.2 * areas) & (areas >= 0.03 * areas[1:].max())
+            overlap = np.bincount(labels[carried], minlength=count)
+            along = np.bincount(labels[moved], minlength=count)
+            keep = (overlap >= 0.2 * areas) & (along >= 0.3 * areas) & (areas >= 0.03 * areas[1:].max())
+            main = 1 + int(np.argmax(areas[1:]))
+            keep[main] = overlap[main] >= 0.2 * areas[main]
             keep[0] = False
             found = keep[labels]
-        return filled(found, 0.06)
+        return filled(found, _HOLE)
 
     def _plausible(self, image: np.ndarray, mask: np.ndarray) -> bool:
         """Whether ``mask`` can be the object: its size, its colours, not what the backdrop shows anyway."""
@@ -189,16 +209,15 @@ class Tracker:
         model = ColourModel(bins_of(image[window])[inside])
         if max(model.likeness(self.model), model.likeness(self.first_model)) < 0.35:
             return False
-        differs, _ = self.backdrop.evidence(image, window)
-        return float((differs[inside] < -0.5).mean()) < 0.6
+        return float((self._in_front(image, window)[inside] < -0.5).mean()) < 0.6
 
     def _learn(self, image: np.ndarray, mask: np.ndarray) -> None:
         area = float(mask.sum())
         self.area += (0.1 if area > 0.6 * self.area else 0.01) * (area - self.area)
         if area < 0.5 * self.area:  # half hidden: not a view to learn from
             return
-        self.model.blend(ColourModel(bins_of(image)[mask]), 0.1)
-        self.model.blend(self.first_model, 0.03)
+        self.model.blend(ColourModel(bins_of(image)[mask]), 0.05)
+        self.model.blend(self.first_model, 0.05)
         self.template = Template.of(image, mask)
 
     def _remember(self, image: np.ndarray, mask: np.ndarray) -> None:
@@ -206,16 +225,14 @@ class Tracker:
         self.backdrop.learn(image, grown(mask, 3) if mask.any() else mask)
         self.own.learn(image, ~mask)
         whole = slice(0, mask.shape[0]), slice(0, mask.shape[1])
-        differs, _ = self.backdrop.evidence(image, whole)
-        self.own.known &= mask | (differs > -0.5)
+        self.own.known &= mask | (self._in_front(image, whole) > -0.5)
 
     def _find(self, image: np.ndarray) -> np.ndarray:
         """Look for the lost object in the whole picture; all False where it is not seen."""
         whole = slice(0, image.shape[0]), slice(0, image.shape[1])
-        differs, shadow = self.backdrop.evidence(image, whole)
         background = ColourModel(bins_of(np.clip(self.backdrop.colour, 0, 255).astype(np.uint8)))
         colour = self.model.against(background, bins_of(image))
-        likely = _COLOUR * colour + _BACKDROP * np.where(shadow & (differs > 0), 0, differs)
+        likely = _COLOUR * colour + _BACKDROP * self._in_front(image, whole)
         likely += _OWN * self._looks_own(image, whole)
         found = find_again(image, likely, self.template, self.area)
         if found is None:
