@@ -51,6 +51,7 @@ _LOSSLESS = (
 
 # crf 14 is visually lossless (56 dB on clean 4K); "faster" encodes eight 4K frames a second on two cores, and
 # the short look-ahead keeps x264 under 0.8 GB there.
+# x265 gives the packets of a clip of one or two frames random times when it may reorder: no B-frames.
 _RECIPES = {
     Codec.H264: Recipe(
         "libx264",
@@ -63,7 +64,7 @@ _RECIPES = {
         "libx265",
         (".mp4", ".mov", ".m4v", ".mkv"),
         _yuv(8, 10, 12),
-        {"crf": "15", "preset": "veryfast", "x265-params": "log-level=none:rc-lookahead=10"},
+        {"crf": "15", "preset": "veryfast", "x265-params": "log-level=none:rc-lookahead=10:bframes=0"},
         whole_chroma=True,
     ),
     Codec.PRORES: Recipe(
@@ -73,7 +74,7 @@ _RECIPES = {
         {"vendor": "apl0"},
         limited=True,
     ),
-    Codec.FFV1: Recipe("ffv1", (".mkv", ".mov"), _LOSSLESS, {"level": "3", "slicecrc": "1", "g": "1"}),
+    Codec.FFV1: Recipe("ffv1", (".mkv",), _LOSSLESS, {"level": "3", "slicecrc": "1", "g": "1"}),
     Codec.PNG: Recipe("png", ("", ".png"), ("rgb24", "rgba", "rgb48be", "rgba64be", "gray", "gray16be")),
 }
 

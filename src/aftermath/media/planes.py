@@ -166,7 +166,7 @@ def to_rgb(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndar
     """uint8 (H, W, 3) RGB of a frame, at another (width, height) where asked."""
     colour = Colour.of(frame)
     rgb = convert(frame, "rgb24", colour, Colour(colour.matrix, full=True), size)
-    return rgb.to_ndarray()
+    return np.ascontiguousarray(rgb.to_ndarray())
 
 
 def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
@@ -184,7 +184,9 @@ def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
 def _tagged(frame: av.VideoFrame, like: av.VideoFrame) -> av.VideoFrame:
     """Give ``frame`` the times and colour tags of ``like``."""
     if frame is not like:
-        frame.pts, frame.time_base, frame.duration = like.pts, like.time_base, like.duration
+        frame.pts, frame.duration = like.pts, like.duration
+        if like.time_base is not None:
+            frame.time_base = like.time_base
         frame.color_range, frame.colorspace = like.color_range, like.colorspace
         frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
     return frame
@@ -298,7 +300,8 @@ def _extent(weight: np.ndarray, step: tuple[int, int]) -> tuple[slice, slice]:
 def _from_rgb(pix_fmt: str, colour: Colour) -> np.ndarray:
     """float32 (planes, 4): RGB in 0..255 and 1 to the samples of ``pix_fmt`` (ITU-T H.273, 8.3)."""
     bits = bit_depth(pix_fmt)
-    peak, unit = float(2**bits - 1), 2.0 ** (bits - 8)
+    unit = 2.0 ** (bits - 8)
+    peak = 255 * unit  # swscale's white, a little under 2^bits - 1: what `to_rgb` read must come back
     if av.VideoFormat(pix_fmt).is_rgb:
         return np.hstack([np.array(_RGB_ORDER) * peak / 255, np.zeros((3, 1))]).astype(np.float32)
     red, blue = _LUMA_SHARES[colour.matrix]
