@@ -12,7 +12,7 @@ Both drafts of an example whose thing falls get the one click that says so (``--
 picture in which nothing moves cannot show it. Regions are those of the true quadmask: removed is the object,
 affected what it changed, changed both, keep the rest. The program runs as a process of its own, writing FFV1,
 so that no encoder blurs the scores; time, processor time and peak memory are those of that process, start to
-end. Kept exactly is the share of the program's own keep pixels that are the source's, bit for bit.
+end. Kept exactly: the share of the program's own keep pixels whose luma is the source's, bit for bit.
 
 ``--clips DIR`` adds times for real clips: folders with ``input_video.mp4`` and ``quadmask_0.mp4``.
 Everything is printed, and written into ``docs/benchmarks.md`` between its markers.
@@ -109,6 +109,13 @@ def decode(path: Path) -> np.ndarray:
     return read_clip(path, FULL_SIZE).frames
 
 
+def luma(path: Path) -> np.ndarray:
+    """The file's own brightness plane, uint8 (T, H, W), before any conversion."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray()[: frame.height] for frame in container.decode(video=0)]
+    return np.stack(frames)
+
+
 def decode_quadmask(path: Path) -> Quadmask:
     """A whole quadmask file, at its own size."""
     with av.open(str(path)) as container:
@@ -183,7 +190,7 @@ def speed(run: Run, num_frames: int) -> list[str]:
 def understanding(example: Example, run: Run) -> list[str]:
     """What the program found by itself: cells of one row."""
     ours = decode_quadmask(run.folder / "quadmask.mkv")
-    same = (decode(run.output) == example.source).all(axis=-1)
+    same = luma(run.output) == luma(example.folder / "input_video.mp4")
     findings = run.plan()
     things = example.affected_things
     found = [thing for thing in things if any(_is_found(thing, one) for one in findings)]
