@@ -13,8 +13,11 @@ from aftermath.scene.membrane import membrane
 __all__ = ["find_artifacts", "still_artifacts"]
 
 _BRIDGE_PX = 4  # light may start this far from the object's mask
-_PERIOD_SHARE = 0.25  # of the object's size: it rests while it stays within this distance
+_PERIOD_SHARE = 0.04  # of the object's size: it rests while it stays within this distance
+_AWAY = 1.6  # of its size: so far away it does nothing to the light here
+_TRAVEL, _BESIDE = 1.5, 2.0  # of its size: how far it must go, and how far from it its light is looked for
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
+_COLOR_BINS, _COMMON_SHARE = 40, 0.004
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
@@ -23,14 +26,15 @@ def find_artifacts(
 ) -> np.ndarray:
     """Pixels whose light ``primary`` changes: boolean (T, H, W), the object itself left out.
 
-    Three sources: what the comparison with the plate calls soft and what touches the object; for an object that
-    rests in several places, what it did to the light in one of them, carried to the others (the plate may hold the
+    Four sources: what the comparison with the plate calls soft and what touches the object; what keeps its place
+    beside a moving object without touching it; for an object that rests in several places, what it did to the light in one of them, carried to the others (the plate may hold the
     shadow of the place where it rests longest); and one still picture of every rest (`still_artifacts`).
     ``ignore`` boolean (T, H, W): pixels that belong to other things; ``deep`` boolean (T, H, W): pixels known to be
     its shadow although they look solid.
     """
     soft = scene.soft & ~primary & ~ignore
     attached = np.stack([_attached(s, p, o) for s, p, o in zip(soft, primary, ignore, strict=True)])
+    attached |= _going_along(soft, primary, scene)
     attached = _settled(clip, attached | deep, primary, scene)
     attached &= ~primary & ~ignore
     return np.stack([_tidy(frame) for frame in attached])
@@ -51,18 +55,65 @@ def _attached(soft: np.ndarray, primary: np.ndarray, others: np.ndarray) -> np.n
     return np.isin(labels, touching[touching > 0]) & soft
 
 
+def _going_along(soft: np.ndarray, primary: np.ndarray, scene: Scene) -> np.ndarray:
+    """Soft pixels that keep their place beside the object while it travels, touching it or not.
+
+    Seen from the object the world passes by and averages out; its own shadow and reflection stay.
+    """
+    out = np.zeros_like(soft)
+    centers = np.stack([_frame_center(mask) for mask in primary])
+    frames = np.flatnonzero(np.isfinite(centers[:, 0]) & ~_cut(primary))
+    if frames.size < 4:
+        return out
+    size = float(np.sqrt(np.median(primary[frames].sum(axis=(1, 2)))))
+    travel = mask_centers(primary, scene.camera.to_plate)[frames]
+    if np.ptp(travel, axis=0).max() < _TRAVEL * size:
+        return out
+    reach = round(_BESIDE * size)
+    windows = [_around(soft[t], _whole_px(centers[t]), reach) for t in frames]
+    steady = np.mean(windows, axis=0) > 0.4
+    steady = cv2.dilate(steady.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    for t in np.flatnonzero(np.isfinite(centers[:, 0])):
+        x, y = _whole_px(centers[t])
+        y0, y1 = max(0, y - reach), min(out.shape[1], y + reach + 1)
+        x0, x1 = max(0, x - reach), min(out.shape[2], x + reach + 1)
+        if y0 < y1 and x0 < x1:
+            out[t, y0:y1, x0:x1] = steady[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach]
+    return out & soft
+
+
+def _frame_center(mask: np.ndarray) -> tuple[float, float]:
+    box = Box.of_mask(mask)
+    return box.center if box else (np.nan, np.nan)
+
+
+def _whole_px(center: np.ndarray) -> tuple[int, int]:
+    return int(round(center[0])), int(round(center[1]))
+
+
+def _cut(mask: np.ndarray) -> np.ndarray:
+    """Boolean (T,): frames in which the picture's border cuts the object, so that its centre is not its own."""
+    return mask[:, 0].any(1) | mask[:, -1].any(1) | mask[:, :, 0].any(1) | mask[:, :, -1].any(1)
+
+
+def _around(mask: np.ndarray, center: tuple[int, int], reach: int) -> np.ndarray:
+    x, y = center
+    padded = np.pad(mask, reach)
+    return padded[y : y + 2 * reach + 1, x : x + 2 * reach + 1].astype(np.float32)
+
+
 def _settled(clip: Clip, artifacts: np.ndarray, primary: np.ndarray, scene: Scene) -> np.ndarray:
     """While the object rests its light rests too: what most frames of the rest show, in all of them; and what it
     does to the light at one resting place it does at every other."""
     centers = mask_centers(primary, scene.camera.to_plate)
     size = float(np.sqrt(np.median(primary.sum(axis=(1, 2))[np.isfinite(centers[:, 0])])))
-    periods = _periods(centers, _PERIOD_SHARE * size)
+    periods = _periods(centers, max(1.5, _PERIOD_SHARE * size))
     footprints = [artifacts[period].mean(axis=0) > 0.5 for period in periods]
     if scene.camera.kind is CameraKind.STILL:
-        footprints = [
-            found | still_artifacts(_typical_frame(clip, period), primary[period].mean(axis=0) > 0.5)
-            for found, period in zip(footprints, periods, strict=True)
-        ]
+        for n, period in enumerate(periods):
+            away = np.linalg.norm(centers - np.median(centers[period], axis=0), axis=1)
+            if not np.nanmax(away) > _AWAY * size:  # else other frames show the place without the object
+                footprints[n] |= still_artifacts(_typical_frame(clip, period), primary[period].mean(axis=0) > 0.5)
     out = artifacts.copy()
     for target in periods:
         out[target] = False
@@ -110,13 +161,21 @@ def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     expected = membrane(smooth, away < reach)
     ratio = (smooth + 3) / (expected + 3)
     tint = _tint(picture[inside].mean(axis=0), expected)
-    ring = (away < 0.95 * reach) & ~inside
+    ring = (away < 0.95 * reach) & ~inside & ~_common(smooth, away >= reach)
     shade, even = 1 - ratio.max(axis=-1), np.ptp(ratio, axis=-1) < 0.25
     colored = ((ratio - ratio.mean(axis=-1, keepdims=True)) * tint).sum(axis=-1) * (away < 0.7 * reach)
     sure = ring & (((shade > _SHADE) & even) | (colored > _TINT))
     likely = ring & (((shade > 0.5 * _SHADE) & even) | (colored > 0.6 * _TINT))
     out[window] = _bounded(likely, sure, away, reach)
     return out
+
+
+def _common(smooth: np.ndarray, surroundings: np.ndarray) -> np.ndarray:
+    """Colours that the ``surroundings`` boolean (H, W) show too: a skirting board, not a shadow; boolean (H, W)."""
+    bins = (np.clip(smooth, 0, 255) / 256 * _COLOR_BINS).astype(int)
+    flat = (bins[..., 0] * _COLOR_BINS + bins[..., 1]) * _COLOR_BINS + bins[..., 2]
+    count = np.bincount(flat[surroundings], minlength=_COLOR_BINS**3).astype(np.float32)
+    return (count / max(1.0, float(count.sum())))[flat] > _COMMON_SHARE
 
 
 def _tint(color: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -15,12 +15,15 @@ from aftermath.reason.events import Cause, Event, Mover, find_event
 from aftermath.reason.kinematics import mask_centers
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below, standing_on
+from aftermath.scene.analyse import plate_in_frame
 from aftermath.scene.base import Scene, Track
 
 __all__ = ["MotionReasoner"]
 
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
+_FAINT = 0.45  # of the object's own contrast: a reflection is paler than what it reflects
+_SCRAP_SHARE = 0.0004  # of the picture
 _MEETING_PX, _MEETING_FRAMES = 8, 12
 
 
@@ -42,7 +45,7 @@ class MotionReasoner:
         """Find what would be different without ``primary``, boolean (T, H, W); see `Reasoner.reason`."""
         view = _View(clip, primary, scene)
         attached = [t for t in scene.tracks if view.is_light(t)]
-        things = [t for t in scene.tracks if t not in attached][:_MAX_THINGS]
+        things = [t for t in scene.tracks if t not in attached and view.is_large_enough(t)][:_MAX_THINGS]
         findings = [view.told(hint, number) for number, hint in enumerate(hints)]
         settled = {finding.thing.id for finding in findings}
         progress(1, 4)
@@ -75,23 +78,49 @@ class _View:
         self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
 
     def is_light(self, track: Track) -> bool:
-        """A solid-looking piece that never moves of itself and is there only while the object rests beside it.
+        """A solid-looking piece that is light all the same: a reflection, or the deep part of a shadow."""
+        frames = np.flatnonzero(track.seen & np.isfinite(self.object.centers[:, 0]))
+        if frames.size == 0:
+            return False
+        return self.is_faint_copy(track, frames) or self.is_deep_shadow(track, frames)
 
-        That is the deep part of its shadow, seen against a plate taken after the object left.
-        """
-        frames = np.flatnonzero(track.seen)
+    def is_faint_copy(self, track: Track, frames: np.ndarray) -> bool:
+        """It travels with the object like something held, but differs from the background far less than it."""
+        here, there = track.centers_px[frames], self.object.centers[frames]
+        travelled = np.ptp(there, axis=0).max()
+        if frames.size < 3 or travelled < 3 or np.ptp(here - there, axis=0).max() > 0.4 * travelled + 3:
+            return False
+        t = int(frames[np.argmax(track.areas_px[frames])])
+        mine = self.contrast(self.scene.mask(track)[t], t)
+        return mine < _FAINT * self.contrast(self.primary[t], t)
+
+    def contrast(self, mask: np.ndarray, t: int) -> float:
+        """Mean difference from the background inside ``mask`` of frame ``t``, levels of 255."""
+        scene = self.scene
+        plate, known = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], mask.shape)
+        use = mask & known
+        if not use.any():
+            return 0.0
+        return float(np.abs(self.clip.frames[t][use].astype(np.int16) - plate[use]).mean())
+
+    def is_deep_shadow(self, track: Track, frames: np.ndarray) -> bool:
+        """It never moves of itself and is there only while the object rests beside it."""
         centers = track.centers_px[frames]
         if np.ptp(centers, axis=0).max() > 0.35 * np.sqrt(track.areas_px[frames].max()) + 2:
             return False
-        if len(frames) == len(self.clip):
+        if frames.size == len(self.clip):
             return False
-        mask = self.scene.mask(track)[frames[len(frames) // 2]]
-        near = cv2.dilate(self.primary[frames[len(frames) // 2]].astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
-        if not (mask & near).any():
+        t = frames[len(frames) // 2]
+        near = cv2.dilate(self.primary[t].astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+        if not (self.scene.mask(track)[t] & near).any():
             return False
         here = self.object.centers[frames]
-        rested = np.ptp(here[np.isfinite(here[:, 0])], axis=0).max(initial=0) < 0.3 * self.object.size_px
+        rested = np.ptp(here, axis=0).max() < 0.3 * self.object.size_px
         return bool(rested and np.nanmax(np.linalg.norm(self.object.centers - here[0], axis=1)) > 3)
+
+    def is_large_enough(self, track: Track) -> bool:
+        """Whether it is more than a scrap left over from something else."""
+        return bool(np.median(track.areas_px[track.seen]) >= _SCRAP_SHARE * self.clip.width * self.clip.height)
 
     def mover(self, track: Track) -> Mover:
         """``track`` with its mask."""
