@@ -145,6 +145,16 @@ def test_several_holes_are_filled_each_from_its_own_surroundings() -> None:
     assert np.abs(ours.astype(float) - image)[hole].mean() < 5
 
 
+def test_a_thin_strip_along_a_large_picture() -> None:
+    y, x = np.mgrid[:1010, :1000]
+    image = rgb(128 + 60 * np.sign(np.sin(0.5 * x + 0.3 * y)))
+    hole = np.zeros(image.shape[:2], bool)
+    hole[:, :7] = hole[:7] = True
+    ours = complete(hidden(image, hole), hole)
+    assert np.array_equal(ours[~hole], image[~hole])
+    assert np.abs(ours.astype(int) - image)[hole].mean() < 15
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (6, 40), (9, 9), (17, 23)])
 def test_pictures_of_any_size(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), (90, 120, 150), np.uint8)

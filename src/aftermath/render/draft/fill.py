@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from aftermath.errors import InputError
-from aftermath.render.draft.membrane import membrane
+from aftermath.render.draft.membrane import membrane, nearest_true
 from aftermath.render.draft.patches import match_hole, working_channels
 from aftermath.render.draft.shifts import ShiftMap
 
@@ -22,6 +22,11 @@ __all__ = ["complete"]
 _WORKING_HOLE_PX = 40_000  # the hole's area at the working size
 _WORKING_WINDOW_PX = 300_000
 _SLIVER_PX = 2  # a hole no thicker than twice this shows no texture
+_WINDOW_DEPTHS = 12  # surroundings copied from, in depths of the hole; never further than its box is long
+_TILE_PX = 512  # a hole spread thinly over a large picture is done in tiles of this side
+_OVERLAP_PX = 24  # each tile is solved this far into the next, which then sees no ragged end
+_MAX_SPARSE_PX = 1_000_000
+_SPARSE_SHARE = 0.25
 
 _Box = tuple[int, int, int, int]
 """y0, x0, y1, x1, pixels, half-open."""
@@ -60,21 +65,28 @@ def complete(
         return result
     source = ~hole if usable is None else usable & ~hole
     labels, boxes = _groups(hole)
-    for label, box in enumerate(boxes, start=1):
-        window = _grown(box, 1, hole.shape)
-        part = labels[window] == label
-        result[window][part] = _to_uint8(membrane(result[window], part))[part]
-    thick = [(label, box) for label, box in enumerate(boxes, start=1) if _is_thick(labels, label, box)]
+    depth = np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3))
+    thick = np.unique(labels[depth > _SLIVER_PX])
+    todo = np.isin(labels, thick)
+    y, x = nearest_true(~hole)  # nothing of what is hidden may be taken for known
+    result[hole] = result[y[hole], x[hole]]
+    result = cv2.inpaint(result, (hole & ~todo).astype(np.uint8), _SLIVER_PX + 1, cv2.INPAINT_NS)
+    pieces = [(label, tile) for label in thick for tile in _tiles(boxes[label - 1], labels == label)]
     rng = np.random.default_rng(seed)
-    for done, (label, box) in enumerate(thick):
+    for done, (label, tile) in enumerate(pieces):
 
         def report(share: float, done: int = done) -> None:
             if progress is not None:
-                progress(100 * done + round(100 * share), 100 * len(thick))
+                progress(100 * done + round(100 * share), 100 * len(pieces))
 
-        window = _window(box, source, num_wanted=2 * int(np.count_nonzero(labels == label)))
-        part = labels[window] == label
-        result[window][part] = _invent(result[window], part, source[window], rng, report)[part]
+        own = _grown(tile, 0, hole.shape)
+        part = np.zeros_like(todo)
+        reach = _grown(tile, _OVERLAP_PX, hole.shape)
+        part[reach] = todo[reach] & (labels[reach] == label)
+        window = _window(tile, source, int(np.count_nonzero(part)), depth.max(initial=0, where=part))
+        inside = part[window]
+        result[window][inside] = _invent(result[window], inside, source[window], rng, report)[inside]
+        todo[own] &= labels[own] != label
         report(1.0)
     return result
 
@@ -105,9 +117,18 @@ def _groups(hole: np.ndarray) -> tuple[np.ndarray, list[_Box]]:
     return labels, [(int(y), int(x), int(y + h), int(x + w)) for x, y, w, h, _ in stats[1:]]
 
 
-def _is_thick(labels: np.ndarray, label: int, box: _Box) -> bool:
-    part = (labels[box[0] : box[2], box[1] : box[3]] == label).astype(np.uint8)
-    return float(cv2.distanceTransform(part, cv2.DIST_L2, 3).max()) > _SLIVER_PX
+def _tiles(box: _Box, hole: np.ndarray) -> list[_Box]:
+    """The box itself; the parts of it with a hole where it is large and mostly known, a frame for example."""
+    y0, x0, y1, x1 = box
+    area = (y1 - y0) * (x1 - x0)
+    if area <= _MAX_SPARSE_PX or np.count_nonzero(hole[y0:y1, x0:x1]) > _SPARSE_SHARE * area:
+        return [box]
+    tiles = [
+        (y, x, min(y + _TILE_PX, y1), min(x + _TILE_PX, x1))
+        for y in range(y0, y1, _TILE_PX)
+        for x in range(x0, x1, _TILE_PX)
+    ]
+    return [tile for tile in tiles if hole[tile[0] : tile[2], tile[1] : tile[3]].any()]
 
 
 def _grown(box: _Box, margin: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -118,13 +139,13 @@ def _grown(box: _Box, margin: int, shape: tuple[int, ...]) -> tuple[slice, slice
     )
 
 
-def _window(box: _Box, source: np.ndarray, num_wanted: int) -> tuple[slice, slice]:
-    """What to copy from: a hole's size on every side, or more to have ``num_wanted`` usable pixels."""
-    margin = max(box[2] - box[0], box[3] - box[1], 32)
+def _window(box: _Box, source: np.ndarray, num_px: int, depth_px: float) -> tuple[slice, slice]:
+    """What to copy from for a hole of ``num_px``: more of the surroundings until twice that is usable."""
+    margin = max(32, min(max(box[2] - box[0], box[3] - box[1]), round(_WINDOW_DEPTHS * depth_px)))
     while True:
         rows, cols = _grown(box, margin, source.shape)
         whole = (rows.stop - rows.start, cols.stop - cols.start) == source.shape
-        if whole or np.count_nonzero(source[rows, cols]) >= num_wanted:
+        if whole or np.count_nonzero(source[rows, cols]) >= 2 * num_px:
             return rows, cols
         margin *= 2
 
@@ -136,7 +157,7 @@ def _invent(
     rng: np.random.Generator,
     report: Callable[[float], None],
 ) -> np.ndarray:
-    """Complete one window; ``image`` comes with its hole filled smoothly, and stays so where nothing fits."""
+    """Complete one window from its own patches, or smoothly where there are none."""
     scale = min(1.0, (_WORKING_HOLE_PX / hole.sum()) ** 0.5, (_WORKING_WINDOW_PX / hole.size) ** 0.5)
     size = (max(1, round(hole.shape[1] * scale)), max(1, round(hole.shape[0] * scale)))
     small_hole, small_usable = (
@@ -148,7 +169,7 @@ def _invent(
     )
     shifts = ShiftMap(image, hole, usable)
     if matches is None or not shifts.valid.any():
-        return image
+        return _to_uint8(membrane(image, hole))
     shifts.settle(matches, channels.shape[:2], rng)
     result = image.copy()
     result[shifts.box] = _to_uint8(shifts.joined())
