@@ -101,9 +101,8 @@ def test_mask_stops_at_the_quadmask(cli: Cli, clip: Path, tmp_path: Path, suffix
     assert len(masks) == FRAMES
     for levels in masks:
         assert set(np.unique(levels)) <= {0, 63, 127, 255}
-        inside = levels[42:82, 32:60] <= 63
-        assert inside.mean() > 0.9
-        assert (levels <= 63).sum() < 1.3 * (0.33 * HEIGHT * 0.175 * WIDTH)
+        assert (levels[42:81, 32:60] <= 63).mean() > 0.9
+        assert (levels[:, 70:] == 255).all()
 
 
 def test_a_quadmask_is_used_untouched(clip: Path, tmp_path: Path) -> None:
@@ -171,25 +170,27 @@ def test_a_plan_of_an_earlier_run_can_be_given_back(cli: Cli, clip: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "size",
-    [(160, 120, 1), (318, 239, 4), (120, 214, 5), (64, 48, 1000)],
-    ids=["one frame", "odd size", "portrait", "a thousand frames"],
+    "size", [(160, 120, 1), (318, 239, 4), (120, 214, 5)], ids=["one frame", "odd size", "portrait"]
 )
-def test_any_size_and_length(
-    cli: Cli, make_clip: Callable[..., Path], tmp_path: Path, size: tuple[int, ...]
-) -> None:
-    width, height, num_frames = size
+def test_any_size(cli: Cli, make_clip: Callable[..., Path], tmp_path: Path, size: tuple[int, ...]) -> None:
+    width, height, _ = size
     clip = make_clip("any.mp4", *size)
     box = f"{width * 0.18:.0f},{height * 0.33:.0f},{width * 0.39:.0f},{height * 0.7:.0f}"
     done = cli("remove", clip, "--box", box, "-o", tmp_path / "out.mp4", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["width"], told["height"], told["num_frames"]) == size
-    last = 0
-    for frame in read_frames(tmp_path / "out.mp4"):
-        assert frame.rgb().shape == (height, width, 3)
-        last = frame.index
-    assert last == num_frames - 1
+    assert [frame.shape for frame in frames(tmp_path / "out.mp4")] == [(height, width, 3)] * size[2]
+
+
+def test_a_thousand_frames(cli: Cli, make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    clip = make_clip("long.mp4", 64, 48, 1000)
+    levels = np.full((48, 64), 255, np.uint8)
+    levels[15:34, 11:26] = 0
+    write_masks(tmp_path / "quadmask.mkv", [levels] * 1000, Fraction(12))
+    done = cli("remove", clip, "--quadmask", tmp_path / "quadmask.mkv", "-o", tmp_path / "out.mp4", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["num_frames"] == len(frames(tmp_path / "out.mp4")) == 1000
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["remove", "--help"], ["--version"]])
@@ -203,7 +204,6 @@ def test_help_needs_nothing_heavy(arguments: list[str], environment: dict[str, s
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert "aftermath" in done.stdout
 
 
 def test_every_option_is_on_the_command_line_with_its_default(cli: Cli) -> None:
@@ -221,7 +221,7 @@ def test_mask_offers_only_what_it_reads(cli: Cli) -> None:
 
 
 class Watched(RemoveOptions):
-    """Options that remember which of them a run read; the record of the run, which copies all, does not count."""
+    """Options that remember which of them a run read; copying all of them into the record does not count."""
 
     def __getattribute__(self, name: str) -> object:
         if "dataclasses" not in sys._getframe(1).f_code.co_filename:

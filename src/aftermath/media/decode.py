@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -182,20 +183,28 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: list[str]) 
     """Every frame that decodes, in the order of showing; what does not is noted in ``damage``."""
     stream.thread_type = "AUTO"  # type: ignore[assignment]
     stream.codec_context.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
-    packets = container.demux(stream)
-    while True:
+    for packet in _packets(container, stream, damage):
         try:
-            packet = next(packets)
+            frames = packet.decode() if packet else stream.decode(None)
+        except FFmpegError as error:
+            damage.append(str(error))
+        else:
+            yield from frames
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream, damage: list[str]
+) -> Iterator[Packet[VideoStream] | None]:
+    """The packets of the picture that are whole; None asks for what the decoder still holds."""
+    try:
+        for packet in container.demux(stream):
             if packet.is_corrupt:  # cut in the middle: what it decodes to is half grey
                 damage.append("a frame is incomplete")
-                continue
-            yield from packet.decode()
-        except StopIteration:
-            return
-        except (FFmpegError, OSError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EIO:
-                return
-            damage.append(str(error))
+            else:
+                yield packet
+    except (FFmpegError, OSError) as error:
+        damage.append(str(error))
+        yield None
 
 
 def read_frames(path: Path, warn: Warn | None = None) -> Iterator[SourceFrame]:
@@ -217,21 +226,34 @@ def read_frames(path: Path, warn: Warn | None = None) -> Iterator[SourceFrame]:
             frame.pts, frame.time_base = pts, info.time_base
             yield SourceFrame(count, pts, float((pts - first_pts) * info.time_base), upright(frame))
             count += 1
-        if last is not None and (damage or _is_cut(path, stream, info, last - first_pts + step)):
+        if last is not None and (damage or _is_cut(container, stream, info, count, last + step)):
             warn(f"{path}: cut off or damaged; {count} of about {info.estimated_frames} frames could be read")
 
 
 def _ignore(_: str) -> None: ...
 
 
-def _is_cut(path: Path, stream: VideoStream, info: VideoInfo, shown: int) -> bool:
-    """Whether the header promises samples beyond the end of the file, or clearly more time than was shown."""
+def _is_cut(
+    container: InputContainer, stream: VideoStream, info: VideoInfo, count: int, end_pts: int
+) -> bool:
+    """Whether the header promises samples beyond the end of the file, or clearly more than was shown."""
     if len(stream.index_entries):
         end = stream.index_entries[-1]
-        if end.pos + end.size > path.stat().st_size:
+        if end.pos + end.size > info.path.stat().st_size:
             return True
-    promised = Fraction(stream.duration or 0)
-    return bool(promised) and stream.frames == 0 and shown < promised - 2 / (info.frame_rate * info.time_base)
+    if "mp4" in container.format.name:
+        return False  # an edit list may show less than there is
+    end_s = end_pts * info.time_base + 2 / info.frame_rate
+    return count < stream.frames or end_s < _promised_s(container, stream)
+
+
+def _promised_s(container: InputContainer, stream: VideoStream) -> Fraction:
+    """The length of the picture by the header; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    if found := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # Matroska
+        return int(found[1]) * 3600 + int(found[2]) * 60 + Fraction(found[3])
+    return Fraction(container.duration or 0, av.time_base) if len(container.streams) == 1 else Fraction(0)
 
 
 class _Upright:

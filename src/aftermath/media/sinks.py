@@ -97,7 +97,9 @@ class FileSink:
         self._fit, self._time_base = fit, time_base
         self._streams: StreamCopy | None = None
         # the header in front lets a browser play the file while it loads
-        self._container = av.open(str(path), "w", options={"movflags": "+faststart"} if movie else {})
+        # Without bitexact, Matroska draws random identifiers: the same frames would give other bytes.
+        flags = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if movie else {})
+        self._container = av.open(str(path), "w", options=flags)
         video = self._container.add_stream(
             chosen.encoder, rate=rate, options=chosen.options | (options or {})
         )
