@@ -20,8 +20,9 @@ def edge_cost(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     colour = image.astype(np.float32)
     right, down = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
-    right[:, :-1] = np.square(colour[:, 1:] - colour[:, :-1]).sum(-1)
-    down[:-1] = np.square(colour[1:] - colour[:-1]).sum(-1)
+    for channel in cv2.split(colour):
+        right[:, :-1] += np.square(channel[:, 1:] - channel[:, :-1])
+        down[:-1] += np.square(channel[1:] - channel[:-1])
     scale = 2 * (right.sum() + down.sum()) / max(1, 2 * right.size) + 1e-3
     costs = []
     for contrast in (right, down):

@@ -13,17 +13,15 @@ import numpy as np
 
 from aftermath.scene.base import Camera
 
-__all__ = ["Memory", "Plate", "between", "difference", "settled"]
+__all__ = ["Memory", "Plate", "between", "difference", "largest", "settled"]
 
 Window = tuple[slice, slice]
 
 _STILL_PX = 0.2  # camera motion below this is measuring noise
 _DARKEST = 0.3  # of the light that falls beside it: what a shadow keeps at least
-_TINTS = (
-    0.012,
-    0.024,
-)  # chromaticity may shift so little in what is surely a shadow, so far in what may be one
+_TINTS = 0.012, 0.024  # chromaticity shifts by this in what is surely, and in what may be, a shadow
 _SLOW, _FAST = 0.05, 0.3  # shares by which the memory follows a changed and an unchanged picture
+_SUM = np.ones((1, 3), np.float32)
 _SAMPLES = 13  # frames that say what stays
 _AGREE = 12  # grey levels
 
@@ -44,9 +42,15 @@ def difference(
     if not exact:
         square = np.ones((3, 3), np.uint8)
         low, high = cv2.erode(smooth, square), cv2.dilate(smooth, square)
-    distance = np.maximum(picture - high, low - picture).max(-1)
+    distance = largest(cv2.max(picture - high, low - picture))
     limit = 3.5 * noise + 5
     return np.clip((distance - limit) / limit, -1, 1), _shadow(picture, smooth)
+
+
+def largest(channels: np.ndarray) -> np.ndarray:
+    """The largest of three channels, (H, W) for (H, W, 3): several times faster than numpy's max."""
+    first, second, third = cv2.split(channels)
+    return cv2.max(cv2.max(first, second), third)
 
 
 def _shadow(picture: np.ndarray, behind: np.ndarray) -> np.ndarray:
@@ -55,8 +59,8 @@ def _shadow(picture: np.ndarray, behind: np.ndarray) -> np.ndarray:
     Darker, of the same chromaticity (Horprasert et al. 1999), but for the tint of what light is left.
     """
     picture, behind = cv2.blur(picture, (3, 3)), cv2.blur(behind, (3, 3))
-    dark, light = picture.sum(-1) + 1, behind.sum(-1) + 1
-    tint = np.abs(picture / dark[..., None] - behind / light[..., None]).max(-1)
+    dark, light = cv2.transform(picture, _SUM) + 1, cv2.transform(behind, _SUM) + 1
+    tint = largest(cv2.absdiff(picture / dark[..., None], behind / light[..., None]))
     darker = (dark > _DARKEST * light) & (dark < 0.97 * light)
     return np.clip((_TINTS[1] - tint) / (_TINTS[1] - _TINTS[0]), 0, 1) * darker
 
@@ -76,10 +80,9 @@ def settled(frames: np.ndarray, idx: int, camera: Camera) -> tuple[np.ndarray, n
         if not np.array_equal(step, np.eye(3)):
             view = cv2.warpPerspective(view, step, (width, height), borderMode=cv2.BORDER_REPLICATE)
         views.append(view)
-    stack = np.stack(views)
-    median = np.median(stack, axis=0).astype(np.float32)
-    agree = (np.abs(stack - median).max(-1) < _AGREE).mean(0) >= 0.5
-    return median, agree
+    median = np.median(np.stack(views), axis=0).astype(np.float32)
+    votes = np.sum([largest(cv2.absdiff(view.astype(np.float32), median)) < _AGREE for view in views], axis=0)
+    return median, votes >= len(views) / 2
 
 
 def between(camera: Camera, start: int, end: int) -> np.ndarray:
@@ -133,16 +136,16 @@ class Memory:
 
     def learn(self, image: np.ndarray, hidden: np.ndarray) -> None:
         """Take in a frame, uint8 (H, W, 3), except where ``hidden``, bool (H, W)."""
-        seen = ~hidden
-        distance = np.abs(image - self.colour).max(-1)
-        both = seen & self.known
-        if both.any():
-            spread = float(np.median(distance[both][:: max(1, both.sum() // 20000)]))
-            self.noise = min(12.0, 0.8 * self.noise + 0.2 * max(0.8, spread))
-        share = np.where(distance < 4 * self.noise + 6, _FAST, _SLOW)
-        share = np.where(self.known, share, 1.0) * seen
-        self.colour += share[..., None].astype(np.float32) * (image - self.colour)
-        self.known = self.known | seen
+        seen = image.astype(np.float32)
+        distance = largest(cv2.absdiff(seen, self.colour))
+        both = ~hidden & self.known
+        sample = distance[::3, ::3][both[::3, ::3]]
+        if sample.size:
+            self.noise = min(12.0, 0.8 * self.noise + 0.2 * max(0.8, float(np.median(sample))))
+        same = distance < 4 * self.noise + 6
+        for where, share in ((both & same, _FAST), (both & ~same, _SLOW), (~hidden & ~self.known, 1.0)):
+            cv2.accumulateWeighted(seen, self.colour, share, where.astype(np.uint8))
+        self.known |= ~hidden
 
 
 @dataclass

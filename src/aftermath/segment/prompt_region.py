@@ -10,7 +10,7 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost, grab_cut
-from aftermath.segment.memory import Memory, Plate, difference
+from aftermath.segment.memory import Memory, Plate, Window, difference, largest
 from aftermath.segment.shapes import filled, grown, main_parts
 
 __all__ = ["Surroundings", "region_of_box", "region_of_points", "take_away"]
@@ -45,6 +45,11 @@ class Surroundings:
         share = np.where(settled, 1, 0.5) * np.where(differs > 0, 1 - 1.4 * shadow, 1)
         return cls(image, median, settled, (differs * share).astype(np.float32), moved > 0)
 
+    @property
+    def shown(self) -> np.ndarray:
+        """The median as a picture, uint8 (H, W, 3) RGB."""
+        return np.clip(np.round(self.median), 0, 255).astype(np.uint8)
+
     def behind(self, mask: np.ndarray) -> tuple[Memory, Plate]:
         """What stands behind the object ``mask``, bool (H, W), as far as this frame and the clip show it.
 
@@ -53,8 +58,7 @@ class Surroundings:
         """
         hidden = grown(mask, 3)
         bins = bins_of(self.image)
-        shown = np.clip(self.median, 0, 255).astype(np.uint8)
-        likeness = ColourModel(bins[mask]).against(ColourModel(bins[~hidden]), bins_of(shown))
+        likeness = ColourModel(bins[mask]).against(ColourModel(bins[~hidden]), bins_of(self.shown))
         known = self.settled & (cv2.blur(likeness, (5, 5)) < -0.5) & (~mask | (self.differs > 0.5))
         plate = Plate(self.median, known)
         memory = Memory.of(self.image, hidden)
@@ -84,7 +88,7 @@ def region_of_box(
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     _mark(labels, image, window, positive, negative, 0.03 * min(box.width, box.height))
     if _moves_alone(scene.moved[window], inside, inside):
-        found = _cut_by_motion(image, scene.differs[window], labels)
+        found = _cut_by_motion(scene, window, labels)
     else:
         found = grab_cut(image, labels)
     mask = np.zeros((height, width), bool)
@@ -92,16 +96,21 @@ def region_of_box(
     return mask
 
 
-def _cut_by_motion(image: np.ndarray, differs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _cut_by_motion(scene: Surroundings, window: Window, labels: np.ndarray) -> np.ndarray:
     """What differs from the settled picture, then what shares its colours too; bool (h, w)."""
+    image, differs = scene.image[window], scene.differs[window]
     sure = np.select([labels == cv2.GC_BGD, labels == cv2.GC_FGD], [-_SURE, _SURE], 0).astype(np.float32)
-    cost, bins = edge_cost(image), bins_of(image)
+    cost, bins, behind = edge_cost(image), bins_of(image), bins_of(scene.shown[window])
     found = cut(_MOTION * differs + sure, cost, differs > 0)
     for _ in range(2):
         if not found.any() or found.all():
             break
-        colour = ColourModel(bins[found]).against(ColourModel(bins[~found]), bins)
-        found = cut(_MOTION * differs + _COLOUR * colour + sure, cost, found)
+        own, background = ColourModel(bins[found]), ColourModel(bins[~found])
+        colour = own.against(background, bins)
+        # Where the settled picture looks more like the object, it is what came to rest there later.
+        later = own.against(background, behind) > colour + 1
+        moved = np.where(later & (differs > 0), -differs, differs)
+        found = cut(_MOTION * moved + _COLOUR * colour + sure, cost, found)
     return found
 
 
@@ -115,19 +124,25 @@ def _moves_alone(moved: np.ndarray, inside: np.ndarray, body: np.ndarray) -> boo
 
 
 def _mark(
-    labels: np.ndarray, image: np.ndarray, window: tuple[slice, slice],
+    labels: np.ndarray, image: np.ndarray, window: Window,
     positive: list[tuple[int, int]], negative: list[tuple[int, int]], radius: float,
 ) -> None:  # fmt: skip
-    """Write points into GrabCut's labels, each with the little patch of one colour around it."""
-    for points, label in ((positive, cv2.GC_FGD), (negative, cv2.GC_BGD)):
-        for x, y in points:
-            at = x - window[1].start, y - window[0].start
-            if not (0 <= at[0] < labels.shape[1] and 0 <= at[1] < labels.shape[0]):
-                continue
-            patch = _flood(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), at, 8)
-            near = np.zeros(labels.shape, np.uint8)
-            cv2.circle(near, at, max(2, round(radius if label == cv2.GC_FGD else 3 * radius)), 1, -1)
-            labels[(near > 0) & patch] = label
+    """Write points into GrabCut's labels: a background point with the region around it, an object point with
+    the patch of its colour within ``radius``."""
+    smooth = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5)
+    inner = [_shifted(points, window, labels.shape) for points in (positive, negative)]
+    for point in inner[1]:
+        labels[_grown_region(smooth, _edge_strength(smooth), point, inner[0])] = cv2.GC_BGD
+    for point in inner[0]:
+        near = np.zeros(labels.shape, np.uint8)
+        cv2.circle(near, point, max(2, round(radius)), 1, -1)
+        labels[(near > 0) & _flood(smooth, point, 8)] = cv2.GC_FGD
+
+
+def _shifted(points: list[tuple[int, int]], window: Window, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The points inside ``window``, in its own pixels."""
+    moved = [(x - window[1].start, y - window[0].start) for x, y in points]
+    return [(x, y) for x, y in moved if 0 <= x < shape[1] and 0 <= y < shape[0]]
 
 
 def region_of_points(
@@ -145,8 +160,7 @@ def region_of_points(
     seeds = np.zeros((height, width), bool)
     for point in positive:
         seeds |= _moving_part(scene.moved, point, negative)
-        if not seeds[point[1], point[0]]:
-            seeds |= _grown_region(smooth, edges, point, negative)
+        seeds |= _grown_region(smooth, edges, point, negative)
     box = Box.of_mask(seeds)
     if box is None:
         return seeds
@@ -228,4 +242,4 @@ def _flood(lab: np.ndarray, point: tuple[int, int], levels: int) -> np.ndarray:
 def _edge_strength(lab: np.ndarray) -> np.ndarray:
     """Morphological gradient over all channels: float32 (H, W)."""
     square = np.ones((3, 3), np.uint8)
-    return cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, square).astype(np.float32).max(-1)
+    return largest(cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, square)).astype(np.float32)

@@ -11,7 +11,7 @@ from aftermath.core import Box
 from aftermath.scene.optical_flow import dis_flow, warp
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
-from aftermath.segment.memory import Memory, Plate
+from aftermath.segment.memory import Memory, Plate, largest
 from aftermath.segment.search import Template, find_again, find_shift
 from aftermath.segment.shapes import filled, grown
 
@@ -46,7 +46,7 @@ class Tracker:
     template: Template
     area: float
     velocity: np.ndarray
-    lost: int = 0
+    lost: bool = False
 
     @classmethod
     def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Memory, plate: Plate) -> Tracker:
@@ -74,15 +74,14 @@ class Tracker:
         self.plate.follow(camera)
         if self.lost:
             self.own.follow(camera)
-        mask = self._find(image) if self.lost else self._carry(image, camera)
-        if not self.lost and not self._plausible(image, mask):
-            self.lost, mask = 1, self._find(image)
-        elif self.lost and mask.any():
-            self.lost = 0
+            mask = np.zeros_like(self.mask)
+        else:
+            mask = self._carry(image, camera)
+        if not self._plausible(image, mask):
+            mask = self._find(image)
+        self.lost = not mask.any()
         if self.lost:
-            self.lost += 1
-            mask = np.zeros_like(mask)
-            self.velocity *= 0.8
+            self.velocity = np.zeros(2)
         else:
             self._learn(image, mask)
         self._remember(image, mask)
@@ -111,6 +110,7 @@ class Tracker:
         cost = edge_cost(image[window])
         found = cut(evidence.astype(np.float32), cost, carried > 0.5)
         found = self._settle(found, carried > 0.5, self._moved(motion, camera)[window])
+        found = filled(_closed(found, self._in_front(image, window)), _HOLE)
         mask = np.zeros_like(self.mask)
         mask[window] = found
         self.velocity = 0.5 * self.velocity + 0.5 * shift
@@ -132,7 +132,7 @@ class Tracker:
         flows, beliefs = [], []
         for start in starts:
             back = dis_flow(now, last, initial=start)
-            error = cv2.blur(np.abs(warp(last, back).astype(np.float32) - now).max(-1), (5, 5))
+            error = cv2.blur(largest(cv2.absdiff(warp(last, back), now)).astype(np.float32), (5, 5))
             flows.append(back)
             beliefs.append(np.exp(-np.square(error / _MATCH)) + 1e-4)
         votes = [np.square(np.square(belief)) for belief in beliefs]
@@ -170,7 +170,7 @@ class Tracker:
             size = mask.shape[1], mask.shape[0]
             last = cv2.warpPerspective(last, camera, size, borderMode=cv2.BORDER_REPLICATE)
             mask = cv2.warpPerspective(mask.astype(np.uint8), camera, size, flags=cv2.INTER_NEAREST) > 0
-        change = cv2.absdiff(image[window], last[window]).max(-1).astype(np.float32)
+        change = largest(cv2.absdiff(image[window], last[window])).astype(np.float32)
         change = cv2.dilate(cv2.GaussianBlur(change, (3, 3), 0), np.ones((3, 3), np.uint8))
         limit = 2.5 * self.backdrop.noise + 2
         return np.clip((2 * limit - change) / limit, 0, 1) * np.where(mask[window], 1, -1)
@@ -183,7 +183,7 @@ class Tracker:
         return cv2.warpPerspective(self.mask.astype(np.uint8), motion, size, flags=cv2.INTER_NEAREST) > 0
 
     def _settle(self, found: np.ndarray, carried: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Drop what does not hang together with the object, and what it left behind; close holes."""
+        """Drop what does not hang together with the object, and what it left behind."""
         count, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
         if count > 1:
             areas = stats[:, cv2.CC_STAT_AREA]
@@ -194,7 +194,7 @@ class Tracker:
             keep[main] = overlap[main] >= 0.2 * areas[main]
             keep[0] = False
             found = keep[labels]
-        return filled(found, _HOLE)
+        return found
 
     def _plausible(self, image: np.ndarray, mask: np.ndarray) -> bool:
         """Whether ``mask`` can be the object: its size, its colours, not what the backdrop shows anyway."""
@@ -224,8 +224,10 @@ class Tracker:
         """Take in what stands behind, and what the object looks like where."""
         self.backdrop.learn(image, grown(mask, 3) if mask.any() else mask)
         self.own.learn(image, ~mask)
-        whole = slice(0, mask.shape[0]), slice(0, mask.shape[1])
-        self.own.known &= mask | (self._in_front(image, whole) > -0.5)
+        box = Box.of_mask(self.own.known)
+        if box is not None:
+            window = box.slices(mask.shape[1], mask.shape[0])
+            self.own.known[window] &= mask[window] | (self._in_front(image, window) > -0.5)
 
     def _find(self, image: np.ndarray) -> np.ndarray:
         """Look for the lost object in the whole picture; all False where it is not seen."""
@@ -244,6 +246,14 @@ class Tracker:
         mask = np.zeros(image.shape[:2], bool)
         mask[window] = cut(evidence.astype(np.float32), edge_cost(image[window]), found[window])
         return mask if self._plausible(image, mask) else np.zeros_like(mask)
+
+
+def _closed(found: np.ndarray, in_front: np.ndarray) -> np.ndarray:
+    """Close notches and slits of ``found``, bool (h, w), too narrow to be true, where no background shows."""
+    radius = max(1, round(0.02 * float(found.sum()) ** 0.5))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    closed = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    return found | (closed & (in_front > -0.3))
 
 
 def _motion(back: np.ndarray, window: Window, body: np.ndarray, camera: np.ndarray) -> np.ndarray:
