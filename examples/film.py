@@ -16,7 +16,7 @@ __all__ = ["AUDIO_RATE", "add_grain", "rolling_sound", "write_quadmask", "write_
 
 AUDIO_RATE = 44_100
 GRAIN_SIGMA = 1.2
-ENCODER_THREADS = 2  # x264's bytes depend on it
+REPEATABLE = {"threads": "1", "x264-params": "asm=0"}  # x264's vector code now and then gives other bytes
 
 
 def add_grain(picture: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
@@ -72,7 +72,7 @@ def _click(time_s: np.ndarray) -> np.ndarray:
 def write_video(path: Path, frames: Sequence[np.ndarray], rate: int, sound: np.ndarray | None = None) -> None:
     """Encode uint8 (H, W, 3) RGB frames as H.264, BT.709, tagged as such; ``sound`` as AAC beside them."""
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = _add_video(container, rate, frames[0].shape, {"crf": "13", "preset": "slow"})
+        stream = _add_video(container, rate, frames[0].shape, {"crf": "13", "preset": "slow"} | REPEATABLE)
         stream.color_range = ColorRange.MPEG
         stream.colorspace, stream.color_primaries = Colorspace.ITU709, ColorPrimaries.BT709
         stream.color_trc = ColorTrc.BT709
@@ -81,10 +81,7 @@ def write_video(path: Path, frames: Sequence[np.ndarray], rate: int, sound: np.n
             audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono")
             audio.bit_rate = 96_000
         for picture in frames:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(_yuv420(picture), format="yuv420p")))
         container.mux(stream.encode())
         if audio is not None and sound is not None:
             _write_sound(container, audio, sound)
@@ -93,11 +90,26 @@ def write_video(path: Path, frames: Sequence[np.ndarray], rate: int, sound: np.n
 def write_quadmask(path: Path, values: np.ndarray, rate: int) -> None:
     """Encode a quadmask, uint8 (T, H, W), so that 0, 63, 127 and 255 come back exactly."""
     with av.open(str(path), "w") as container:
-        stream = _add_video(container, rate, values[0].shape, {"qp": "0", "preset": "veryslow"})
+        stream = _add_video(container, rate, values[0].shape, {"qp": "0", "preset": "veryslow"} | REPEATABLE)
         for level in values:
-            frame = av.VideoFrame.from_ndarray(np.repeat(level[..., None], 3, axis=-1), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+            grey = np.repeat(level[..., None], 3, axis=-1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(_yuv420(grey), format="yuv420p")))
         container.mux(stream.encode())
+
+
+def _yuv420(picture: np.ndarray) -> np.ndarray:
+    """BT.709 limited range, chroma sited left: uint8 (H, W, 3) to PyAV's (H * 3 / 2, W); H and W even.
+
+    Not swscale, whose last bit depends on where in memory a picture lies.
+    """
+    red, green, blue = np.moveaxis(picture / 255, -1, 0)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    planes = [16 + 219 * luma]
+    for difference, scale in ((blue - luma, 1.8556), (red - luma, 1.5748)):
+        pairs = np.pad((difference[::2] + difference[1::2]) / 2, ((0, 0), (1, 0)), mode="edge")
+        planes.append(128 + 224 / scale * (pairs[:, :-2:2] + 2 * pairs[:, 1:-1:2] + pairs[:, 2::2]) / 4)
+    levels = [np.rint(plane).astype(np.uint8) for plane in planes]
+    return np.concatenate([level.reshape(-1, picture.shape[1]) for level in levels])
 
 
 def _add_video(
@@ -105,7 +117,6 @@ def _add_video(
 ) -> av.VideoStream:
     stream = container.add_stream("libx264", rate=Fraction(rate), options=options)
     stream.pix_fmt, stream.height, stream.width = "yuv420p", shape[0], shape[1]
-    stream.codec_context.thread_count = ENCODER_THREADS
     return stream
 
 
