@@ -16,10 +16,19 @@ from aftermath.media.decode import SourceFrame
 from aftermath.media.video import Codec, VideoWriter, probe, read_frames
 
 TONE_RATE = 48_000
+_SUBTITLE_HEADER = b"""[Script Info]
+
+[V4+ Styles]
+Format: Name
+Style: Default
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
 
 
 def picture(width: int, height: int, index: int) -> np.ndarray:
-    """uint8 (H, W, 3): colours inside the range that every format can show, a little different in each frame."""
+    """uint8 (H, W, 3): colours that every format can show, a little different in each frame."""
     y, x = np.mgrid[:height, :width]
     red = 60 + 120 * x / width
     green = 70 + 100 * y / height
@@ -50,9 +59,11 @@ def make_source(
     subtitles: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode a source clip; ``ticks`` are the times of its frames in ``time_base``, ``tags`` go to the encoder."""
+    """Encode a source clip; ``ticks``: times of its frames in ``time_base``; ``tags``: for the encoder."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream(codec, rate=24, options=options or {})
+        video = container.add_stream(
+            codec, rate=1 / time_base if ticks is None else 24, options=options or {}
+        )
         video.width, video.height, video.pix_fmt = width, height, pix_fmt
         video.codec_context.time_base = video.time_base = time_base
         if full:
@@ -61,6 +72,8 @@ def make_source(
             setattr(video.codec_context, tag, value)
         tone = container.add_stream(sound, rate=TONE_RATE, layout="mono") if sound else None
         text = container.add_stream(subtitles) if subtitles else None
+        if text is not None:
+            text.codec_context.subtitle_header = _SUBTITLE_HEADER
         for index, tick in enumerate(ticks or range(num_frames)):
             frame = _frame(pix_fmt, width, height, index, full)
             frame.pts, frame.time_base = tick, time_base

@@ -1,4 +1,4 @@
-"""Whatever a source is made of, its kept samples come back as they were and the new ones in the right colours."""
+"""Whatever a source is made of, what is kept comes back exactly and what is new in the right colours."""
 
 from __future__ import annotations
 

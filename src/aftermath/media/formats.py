@@ -50,14 +50,15 @@ _LOSSLESS = (
 )
 
 # crf 14 is visually lossless (56 dB on clean 4K); "faster" encodes eight 4K frames a second on two cores, and
-# the short look-ahead keeps x264 under 0.8 GB there.
+# the short look-ahead keeps x264 under 0.8 GB there. Its macroblock tree reads memory that nobody wrote (the
+# assembly, with B-frames), so that equal input would give other bytes from run to run.
 # x265 gives the packets of a clip of one or two frames random times when it may reorder: no B-frames.
 _RECIPES = {
     Codec.H264: Recipe(
         "libx264",
         (".mp4", ".mov", ".m4v", ".mkv"),
         _yuv(8, 10),
-        {"crf": "14", "preset": "faster", "rc-lookahead": "10"},
+        {"crf": "14", "preset": "faster", "rc-lookahead": "10", "mbtree": "0"},
         whole_chroma=True,
     ),
     Codec.HEVC: Recipe(

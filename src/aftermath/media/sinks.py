@@ -22,6 +22,7 @@ from aftermath.media.streams import StreamCopy
 __all__ = ["FileSink", "Fit", "PictureSink", "Sink"]
 
 _MAX_THREADS = 8  # each encoding thread holds frames of its own
+_SLICED_PX = 64
 _AHEAD_S = 1  # sound is written this far ahead of the picture, so that players find both together
 
 
@@ -100,9 +101,10 @@ class FileSink:
         # Without bitexact, Matroska draws random identifiers: the same frames would give other bytes.
         flags = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if movie else {})
         self._container = av.open(str(path), "w", options=flags)
-        video = self._container.add_stream(
-            chosen.encoder, rate=rate, options=chosen.options | (options or {})
-        )
+        options = chosen.options | (options or {})
+        if chosen.encoder == "ffv1" and min(fit.first.width, fit.first.height) < _SLICED_PX:
+            options["slices"] = "1"  # it cannot divide a picture of one to three pixels
+        video = self._container.add_stream(chosen.encoder, rate=rate, options=options)
         assert isinstance(video, VideoStream)
         self.video, context = video, video.codec_context
         fit.tag(context)
