@@ -43,7 +43,9 @@ def side_by_side(before: Clip, after: Clip) -> Iterator[np.ndarray]:
     """Frames of before (left) and after (right): uint8 (H, W, 3), RGB, at most 1920 wide, with even sides."""
     width, height = fit_long_side(before.width, before.height, 960)
     size = max(2, width - width % 2), max(2, height - height % 2)
-    for left, right in zip(before.frames, after.frames, strict=True):
+    for left, right in zip(
+        before.frames, after.frames, strict=False
+    ):  # old pictures may follow numbered ones
         yield np.concatenate([_resized(left, size), _resized(right, size)], axis=1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from aftermath.composite import blend_weight, seam_width_px
 from aftermath.config import Engine, RemoveOptions
-from aftermath.core import Clip, Level, Plan, Quadmask
+from aftermath.core import AffectedObject, Clip, Level, Plan, Quadmask
 from aftermath.engines import build_renderer
 from aftermath.errors import InputError
 from aftermath.media.masks import read_binary_mask, read_masks, read_quadmask, resize_levels, write_masks
@@ -25,7 +26,7 @@ from aftermath.preview import contact_sheet, save_picture, side_by_side
 from aftermath.reason.base import Hint, Reasoning
 from aftermath.render.base import Job
 from aftermath.scene.base import Scene
-from aftermath.segment.base import MaskPrompt, Prompts
+from aftermath.segment.base import MaskPrompt, PointPrompt, Prompts
 from aftermath.session import Session, Steps
 
 __all__ = ["analyse", "copy_quadmask", "paint", "reason", "regions", "segment", "show", "write_quadmask"]
@@ -66,10 +67,14 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
 
     def make(steps: Steps) -> dict[str, np.ndarray]:
         clip = session.clip
-        hints = request.scaled_hints(clip)
 
         def ask(*more: Hint) -> Reasoning:
-            return MotionReasoner().reason(clip, primary, scene, (*hints, *more), steps)
+            hints, reasoner = (*request.scaled_hints(clip), *more), MotionReasoner()
+            try:
+                return reasoner.reason(clip, primary, scene, hints, steps)
+            except InputError:  # it saw nothing there: what a segmenter sees may help it
+                seen = tuple(_seen(hint, clip, primary, scene) for hint in hints)
+                return reasoner.reason(clip, primary, scene, seen, steps)
 
         found = ask()
         return _to_arrays(found if request.plan is None else _follow(session, request.plan, found, ask))
@@ -173,8 +178,11 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
 
     @functools.cache
     def after() -> Clip | None:
+        if result is None:
+            return None
         size = max(session.clip.width, session.clip.height)
-        return None if result is None else read_clip(result, size, folder.scratch, session.steps("preview"))
+        file = result / "%05d.png" if result.is_dir() else result
+        return read_clip(file, size, folder.scratch, session.steps("preview"))
 
     def draw(steps: Steps) -> None:
         picture = contact_sheet(session.clip, levels, after())
@@ -235,7 +243,9 @@ def _full_quadmask(session: Session, levels: Quadmask) -> Iterator[np.ndarray]:
 
 
 def _with_primary(levels: np.ndarray, primary: np.ndarray) -> np.ndarray:
+    """The levels, with every pixel of ``primary``, boolean (H, W), belonging to the object."""
     affected = (levels == Level.AFFECTED) | (levels == Level.OVERLAP)
+    primary = primary | (levels <= Level.OVERLAP)
     return Quadmask.from_masks(primary[None], affected[None]).values[0]
 
 
@@ -249,24 +259,55 @@ def _given_mask(session: Session, path: Path, num_frames: int) -> Iterator[np.nd
     return iter(read_binary_mask(path, expect=(num_frames, session.info.height, session.info.width)))
 
 
+def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene) -> Hint:
+    """A hint with the mask of its thing, where that does not move and so is not in the scene yet."""
+    from aftermath.segment.flow import FlowSegmenter
+
+    x, y = min(round(hint.x), clip.width - 1), min(round(hint.y), clip.height - 1)
+    if scene.labels[hint.frame, y, x]:
+        return hint
+    points = [PointPrompt(hint.x, hint.y, hint.frame)]
+    rows, columns = np.nonzero(primary[hint.frame])
+    if rows.size:  # the object that goes is not part of it
+        middle = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
+        points.append(PointPrompt(int(columns[middle]), int(rows[middle]), hint.frame, positive=False))
+    try:
+        mask = FlowSegmenter().segment(clip, Prompts(points=tuple(points)), lambda done, total: None)
+    except InputError:
+        return hint  # the reasoner says what it makes of it
+    return replace(hint, mask=mask & ~primary)
+
+
 def _follow(session: Session, path: Path, found: Reasoning, ask: Callable[..., Reasoning]) -> Reasoning:
     """The user's plan, with the masks of its things: found under the same id, or by pointing at them."""
     clip = session.clip
     plan = Plan.load(path, width=clip.source_width, height=clip.source_height, num_frames=len(clip))
     masks = {thing.id: found.masks[thing.id] for thing in plan.affected if thing.id in found.masks}
-    for thing in plan.applied:
-        if thing.id in masks or thing.box is None:
-            continue
-        x, y = (value * scale for value, scale in zip(thing.box.center, clip.scale, strict=True))
-        try:
-            pointed = ask(Hint(x, y, thing.frames[0], thing.action))
-        except InputError:
-            session.warn(f"the plan's {thing.noun!r} was not found in the picture at {thing.box.center}")
-            continue
-        here = [mask for mask in pointed.masks.values() if mask[thing.frames[0], int(y), int(x)]]
-        if here:
-            masks[thing.id] = min(here, key=np.count_nonzero)
-    return Reasoning(plan, masks)
+    things = []
+    for thing in plan.affected:
+        known = _point_at(thing, clip, ask) if thing.applied and thing.id not in masks else {}
+        if known:  # the scene's name for it, so that the renderer knows which moving thing is meant
+            (name, mask), *_ = known.items()
+            thing = replace(thing, id=name)
+            masks[name] = mask
+        elif thing.applied and thing.id not in masks:
+            session.warn(f"the plan's {thing.noun} was not found in frame {thing.frames[0]}: not acted on")
+        things.append(thing)
+    return Reasoning(plan.with_affected(tuple(things)), masks)
+
+
+def _point_at(thing: AffectedObject, clip: Clip, ask: Callable[[Hint], Reasoning]) -> dict[str, np.ndarray]:
+    """What the reasoner finds at the middle of a thing's box: its id and mask, the smallest first."""
+    if thing.box is None:
+        return {}
+    box = thing.box.scaled(*clip.scale).clipped(clip.width - 1, clip.height - 1)
+    x, y = box.center
+    try:
+        masks = ask(Hint(x, y, thing.frames[0], thing.action)).masks
+    except InputError:
+        return {}
+    here = {name: mask for name, mask in masks.items() if mask[thing.frames[0], int(y), int(x)]}
+    return dict(sorted(here.items(), key=lambda item: np.count_nonzero(item[1])))
 
 
 def _to_arrays(reasoning: Reasoning) -> dict[str, np.ndarray]:

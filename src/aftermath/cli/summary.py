@@ -35,7 +35,7 @@ def as_text(result: Result) -> str:
     if result.engine:
         lines.append(f"  painted   by the engine {result.engine} ({result.engine_why})")
     if result.invented_share is not None:
-        lines.append(f"  invented  {result.invented_share:.0%} of the hole, which no frame shows")
+        lines.append(f"  invented  {result.invented_share:.0%} of the hole: no frame shows what stands there")
     lines.append(f"  look at   {result.contact_sheet}")
     return "\n".join(lines)
 

@@ -21,6 +21,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -66,6 +67,7 @@ _FILES = {
     Stage.CONTACT_SHEET: "contact_sheet.png",
     Stage.SIDE_BY_SIDE: "side_by_side.mp4",
 }
+_NUMBER = re.compile(r"%0?\d*d")  # in the name of numbered pictures
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Record:
 
 def default_folder(output: Path) -> Path:
     """The run folder of a result: beside it, named after it."""
-    return output.with_name(output.name + ".aftermath")
+    return output.with_name(_NUMBER.sub("frames", output.name) + ".aftermath")
 
 
 def key_of(**parts: object) -> str:
@@ -91,11 +93,18 @@ def key_of(**parts: object) -> str:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of a folder's files and their names in order."""
-    if not path.is_dir():
+    """SHA-256 of a file's bytes; for a folder or a numbered name, of the pictures and their names.
+
+    Raises FileNotFoundError where there is nothing.
+    """
+    if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    return key_of(**{child.name: digest(child) for child in sorted(path.iterdir()) if child.is_file()})
+    folder, pattern = (path, "*") if path.is_dir() else (path.parent, _NUMBER.sub("*", path.name))
+    pictures = sorted(entry for entry in folder.glob(pattern) if entry.is_file())
+    if not pictures:
+        raise FileNotFoundError(path)
+    return key_of(**{picture.name: digest(picture) for picture in pictures})
 
 
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:
@@ -185,9 +194,11 @@ class RunFolder:
         if record is None or record.key != key:
             return None
         path = target or self.file(stage)
-        if not path.exists():
+        try:
+            whole = digest(path) == record.sha256
+        except FileNotFoundError:
             return None
-        if digest(path) != record.sha256:
+        if not whole:
             self._warn(f"{path.name} was damaged or changed since it was made; it is made again")
             return None
         return record
