@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import Box, Clip
+from aftermath.core.channels import channel_max, channel_mean, channel_min
 from aftermath.reason.kinematics import mask_centers
 from aftermath.scene.base import CameraKind, Scene
 from aftermath.scene.membrane import membrane
@@ -162,8 +163,9 @@ def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     ratio = (smooth + 3) / (expected + 3)
     tint = _tint(picture[inside].mean(axis=0), expected)
     ring = (away < 0.95 * reach) & ~inside & ~_common(smooth, away >= reach)
-    shade, even = 1 - ratio.max(axis=-1), np.ptp(ratio, axis=-1) < 0.25
-    colored = ((ratio - ratio.mean(axis=-1, keepdims=True)) * tint).sum(axis=-1) * (away < 0.7 * reach)
+    most, mean = channel_max(ratio), channel_mean(ratio)
+    shade, even = 1 - most, most - channel_min(ratio) < 0.25
+    colored = ((ratio - mean[..., None]) * tint).sum(axis=-1) * (away < 0.7 * reach)
     sure = ring & (((shade > _SHADE) & even) | (colored > _TINT))
     likely = ring & (((shade > 0.5 * _SHADE) & even) | (colored > 0.6 * _TINT))
     out[window] = _bounded(likely, sure, away, reach)

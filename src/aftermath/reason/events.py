@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aftermath.core import Action
-from aftermath.reason.kinematics import Contact, contacts, fit_line, gaps
+from aftermath.reason.kinematics import Contact, contacts, fit_line
 from aftermath.reason.paths import going_on_path
 
 __all__ = ["Cause", "Event", "Mover", "find_event"]
@@ -56,14 +56,15 @@ class Event:
     confidence: float
 
 
-def find_event(thing: Mover, cause: Cause) -> Event | None:
+def find_event(thing: Mover, cause: Cause, gap: np.ndarray) -> Event | None:
     """What ``cause`` did to ``thing``, or None where nothing shows that it did anything.
+
+    ``gap`` float64 (T,): the distance between the two, pixels (`kinematics.gaps`).
 
     Nearness alone never counts: a touch must come with a change of motion at the same time, or with moving along
     together for long.
     """
-    gap = gaps(thing.mask, cause.mover.mask)
-    gap[: cause.first] = np.inf
+    gap = np.where(np.arange(len(gap)) < cause.first, np.inf, gap)
     trusted = _whole(thing)
     touch = _touch_distance(thing, cause.mover, trusted)
     episodes = contacts(gap, touch)

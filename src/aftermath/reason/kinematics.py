@@ -35,13 +35,17 @@ def mask_centers(mask: np.ndarray, to_plate: np.ndarray) -> np.ndarray:
     return centers
 
 
-def gaps(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Least distance between two masks in every frame: float64 (T,), pixels, infinite where one is unseen."""
-    out = np.full(len(mask), np.inf)
-    for t, (a, b) in enumerate(zip(mask, other, strict=True)):
-        if a.any() and b.any():
-            away = cv2.distanceTransform((~b).astype(np.uint8), cv2.DIST_L2, 3)
-            out[t] = float(away[a].min())
+def gaps(labels: np.ndarray, cause: np.ndarray) -> np.ndarray:
+    """Least distance of every labelled thing from ``cause``: float64 (T, 256), pixels, infinite where unseen.
+
+    ``labels`` uint8 (T, H, W), ``cause`` boolean (T, H, W). Column n belongs to label n.
+    """
+    out = np.full((len(labels), 256), np.inf)
+    for row, frame, there in zip(out, labels, cause, strict=True):
+        if there.any():
+            away = cv2.distanceTransform((~there).astype(np.uint8), cv2.DIST_L2, 3)
+            some = frame > 0
+            np.minimum.at(row, frame[some], away[some])
     return out
 
 

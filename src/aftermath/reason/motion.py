@@ -12,7 +12,7 @@ from aftermath.errors import InputError
 from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
 from aftermath.reason.events import Cause, Event, Mover, find_event
-from aftermath.reason.kinematics import mask_centers
+from aftermath.reason.kinematics import gaps, mask_centers
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below, standing_on
 from aftermath.scene.analyse import plate_in_frame
@@ -134,9 +134,10 @@ class _View:
         waiting = list(tracks)
         while causes:
             cause = causes.pop(0)
+            gap = gaps(self.scene.labels, cause.mover.mask)
             for track in list(waiting):
                 mover = self.mover(track)
-                event = find_event(mover, cause)
+                event = find_event(mover, cause, gap[:, track.label])
                 if event is None:
                     continue
                 finding = self.finding(track.id, mover, event)
@@ -241,10 +242,10 @@ class _View:
             )
         mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
         first = 0
-        for cause in (Cause("the object", self.object),):
-            event = find_event(mover, cause)
-            if event is not None and event.action is hint.action:
-                first = event.first
+        gap = gaps(mask.astype(np.uint8), self.primary)[:, 1]
+        event = find_event(mover, Cause("the object", self.object), gap)
+        if event is not None and event.action is hint.action:
+            first = event.first
         why = "the user said so"
         finding = self.finding(name or f"told-{number}", mover, Event(hint.action, first, why, 1.0))
         return finding

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import Box
+from aftermath.core.channels import channel_max, channel_min
 
 __all__ = ["Plate", "build_plate", "exposure_gains", "sample_indices", "warp_to_plate"]
 
@@ -22,7 +23,7 @@ _MAX_SAMPLES = 48
 _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
 _SPECK_PX = 9
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
-_SEEN_SHARE = 0.12  # a gap this brief in what covers a pixel shows what passes in front, not what is behind
+_SEEN_SHARE = 0.15  # a gap this brief in what covers a pixel shows what passes in front, not what is behind
 _ROWS_AT_ONCE = 96
 
 
@@ -57,7 +58,7 @@ def exposure_gains(samples: np.ndarray, valid: np.ndarray, reference: np.ndarray
     gains = np.ones((len(samples), 3), np.float32)
     step = max(1, int(np.sqrt(reference.shape[0] * reference.shape[1] / 40000)))
     base = reference[::step, ::step].astype(np.float32)
-    bright = (base.min(axis=-1) > 20) & (base.max(axis=-1) < 245)
+    bright = (channel_min(base) > 20) & (channel_max(base) < 245)
     for gain, sample, ok in zip(gains, samples, valid, strict=True):
         use = ok[::step, ::step] & bright
         if use.sum() > 200:
@@ -93,14 +94,14 @@ def masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def _noise(samples: np.ndarray, valid: np.ndarray, median: np.ndarray) -> float:
     sample = samples[len(samples) // 2].astype(np.int16)
-    off = np.abs(sample - median).max(axis=-1)[valid[len(samples) // 2]]
+    off = channel_max(np.abs(sample - median))[valid[len(samples) // 2]]
     return float(1.4826 * np.median(off)) if off.size else 1.0
 
 
 def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarray, tau: float) -> np.ndarray:
     """Replace the median by the other lasting appearance wherever that one is the background."""
     off = np.stack([
-        (cv2.absdiff(sample, median).max(axis=-1) > tau) & ok for sample, ok in zip(samples, valid, strict=True)
+        (channel_max(cv2.absdiff(sample, median)) > tau) & ok for sample, ok in zip(samples, valid, strict=True)
     ])  # fmt: skip
     count, total = off.sum(axis=0), valid.sum(axis=0)
     lasting = (count >= np.maximum(3, _SECOND_SHARE * total)) & (total > count)
@@ -109,7 +110,7 @@ def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarra
     ys, xs = np.nonzero(lasting)
     chosen_off, chosen_valid = off[:, ys, xs], valid[:, ys, xs]
     second = masked_median(samples[:, ys, xs], chosen_off)
-    near = (np.abs(samples[:, ys, xs].astype(np.int16) - second).max(axis=-1) <= tau) & chosen_off
+    near = (channel_max(np.abs(samples[:, ys, xs].astype(np.int16) - second)) <= tau) & chosen_off
     stable = near.sum(axis=0) >= 0.6 * chosen_off.sum(axis=0)
     order = _order(chosen_off, chosen_valid & ~chosen_off)
     other = median.copy()
@@ -185,4 +186,4 @@ def _gradient(image: np.ndarray) -> np.ndarray:
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    return np.hypot(across, down).max(axis=-1)
+    return channel_max(np.hypot(across, down))

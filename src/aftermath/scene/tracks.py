@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from aftermath.core import Box
+from aftermath.core.channels import channel_max, channel_mean, channel_min
 from aftermath.scene.base import Track
 
 __all__ = ["Difference", "difference", "follow"]
@@ -38,7 +40,7 @@ def difference(frame: np.ndarray, plate: np.ndarray, known: np.ndarray, noise: f
     shows through. ``known`` boolean (H, W): where the plate may be trusted; elsewhere nothing differs.
     """
     height, width = known.shape
-    rough = (cv2.absdiff(frame, plate).max(axis=-1) > _LOW) & known
+    rough = (channel_max(cv2.absdiff(frame, plate)) > _LOW) & known
     rough = cv2.morphologyEx(rough.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     amount, solid, soft = np.zeros(known.shape, np.uint8), np.zeros(known.shape, bool), np.zeros(known.shape, bool)
     box = Box.of_mask(rough > 0)
@@ -54,13 +56,13 @@ def _difference(
     smooth_frame, smooth_plate = (cv2.GaussianBlur(x, (3, 3), 0).astype(np.float32) for x in (frame, plate))
     # half a pixel of misregistration moves a value by half its gradient
     edges = 0.5 * _edge_strength(smooth_plate)
-    off = np.abs(smooth_frame - smooth_plate).max(axis=-1)
+    off = channel_max(cv2.absdiff(smooth_frame, smooth_plate))
     amount = np.maximum(off - edges, 0) * known
     low, high = max(_LOW, 3 * noise), max(20.0, 6 * noise)
     ratio = (smooth_frame + 3) / (smooth_plate + 3)
-    least, most = ratio.min(axis=-1), ratio.max(axis=-1)
+    least, most = channel_min(ratio), channel_max(ratio)
     # what light is left comes from around and has a colour of its own: the deeper the shadow the more it shows
-    tint = 0.10 + 0.45 * np.clip(1 - ratio.mean(axis=-1), 0, 1)
+    tint = 0.10 + 0.45 * np.clip(1 - channel_mean(ratio), 0, 1)
     dimmed = (most < 1.02) & (least > 0.42) & (most - least < tint)
     see_through = _texture_shows(smooth_frame, smooth_plate, noise) & (least > 0.3)
     solid = _cleaned((amount > high) & ~dimmed & ~see_through)
@@ -71,14 +73,15 @@ def _difference(
 
 
 def _edge_strength(image: np.ndarray) -> np.ndarray:
-    gray = image.mean(axis=-1)
+    gray = channel_mean(image)
     return np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)) / 8
 
 
 def _texture_shows(frame: np.ndarray, plate: np.ndarray, noise: float) -> np.ndarray:
     """Where the fine texture of the plate is seen in the frame: boolean (H, W)."""
     size = (_TEXTURE_WINDOW_PX, _TEXTURE_WINDOW_PX)
-    fine_a, fine_b = (x.mean(axis=-1) - cv2.blur(x.mean(axis=-1), size) for x in (frame, plate))
+    gray_a, gray_b = channel_mean(frame), channel_mean(plate)
+    fine_a, fine_b = gray_a - cv2.blur(gray_a, size), gray_b - cv2.blur(gray_b, size)
     both = cv2.blur(fine_a * fine_b, size)
     energy_a, energy_b = cv2.blur(fine_a**2, size), cv2.blur(fine_b**2, size)
     textured = energy_b > max(1.0, noise) ** 2
@@ -191,9 +194,9 @@ def _match(paths: list[_Path], things: list[_Thing], t: int, size: tuple[int, ..
 def _cost(path: _Path, thing: _Thing, t: int, reach: float) -> float:
     """0 for the same thing at its predicted place, 1 or more for another thing."""
     last = path.things[path.last]
-    distance = min(
-        float(np.linalg.norm(path.predict(t) - thing.center)), float(np.linalg.norm(last.center - thing.center))
-    )
+    distance = min(math.dist(path.predict(t), thing.center), math.dist(last.center, thing.center))
+    if distance >= reach:
+        return 1.0
     size_ratio = abs(np.log(thing.area / last.area)) / np.log(4.0)
     color = float(np.linalg.norm(thing.color - last.color)) / 60.0
     return float(np.sqrt((distance / reach) ** 2 + size_ratio**2 + color**2))

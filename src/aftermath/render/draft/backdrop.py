@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import Box, Level
+from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
 from aftermath.render.draft.fill import complete
 from aftermath.render.draft.grain import Grain, measure_grain
@@ -23,6 +24,7 @@ __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
+_SEEN_SHARE = 0.15  # fewer frames than this show what passes in front of the object, not what is behind
 _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
@@ -53,20 +55,21 @@ class Backdrop:
     def in_frame(self, t: int, view: View, *, match: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The plate as frame ``t`` sees it inside ``view``; with ``match`` bent and lit like the source around it.
 
-        Returns float32 (h, w, 3); boolean (h, w), where the plate reaches; boolean (h, w), where it was invented.
+        Returns float32 (h, w, 3), a new array; boolean (h, w), where the plate reaches; uint8 (h, w), 1 where it was
+        invented.
         """
         size = view.changed.shape[1::-1]
         shift = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], float)
         matrix = np.array([[1, 0, -view.x], [0, 1, -view.y], [0, 0, 1]]) @ np.linalg.inv(self.to_plate[t]) @ shift
         inside = np.full(self.image.shape[:2], 255, np.uint8)
+        unseen = self.never_seen.view(np.uint8)
         if self.moves:
             image = cv2.warpPerspective(self.image, matrix, size, flags=cv2.INTER_CUBIC)
             reach = cv2.warpPerspective(inside, matrix, size) > 250
         else:  # whole pixels: nothing is resampled
             image = cv2.warpAffine(self.image, matrix[:2], size, flags=cv2.INTER_NEAREST)
             reach = cv2.warpAffine(inside, matrix[:2], size, flags=cv2.INTER_NEAREST) > 250
-        unseen = self.never_seen.astype(np.uint8)
-        invented = cv2.warpPerspective(unseen, matrix, size, flags=cv2.INTER_NEAREST) > 0
+        invented = cv2.warpPerspective(unseen, matrix, size, flags=cv2.INTER_NEAREST)
         lit = image * self.gains[t] if (self.gains[t] != 1).any() else image
         lit = np.asarray(lit, np.float32)
         if match:
@@ -109,14 +112,12 @@ def _bent(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
 
 def _matched(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
     """Take away the smooth difference of exposure that would show as a seam."""
-    small = tuple(max(2, n // _COARSE) for n in view.changed.shape[1::-1])
-    source, plate = (cv2.resize(x, small, interpolation=cv2.INTER_AREA).astype(np.float32)
-                     for x in (view.source, image))  # fmt: skip
-    unknown = cv2.resize((view.changed | ~reach).astype(np.uint8), small, interpolation=cv2.INTER_AREA) > 0
-    off = source - plate
-    unknown |= np.abs(off).max(axis=-1) > _SEAM_LEVELS
-    smooth = cv2.GaussianBlur(membrane(off, unknown), (0, 0), 3.0)
-    return image + cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    every = (slice(None, None, _COARSE), slice(None, None, _COARSE))
+    unknown = (view.changed[every] | ~reach[every]).view(np.uint8)
+    off = view.source[every].astype(np.float32) - image[every]
+    hole = (cv2.dilate(unknown, np.ones((3, 3), np.uint8)) > 0) | (channel_max(np.abs(off)) > _SEAM_LEVELS)
+    smooth = cv2.GaussianBlur(membrane(off, hole), (0, 0), 3.0)
+    return cv2.add(image, cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR), dst=image)
 
 
 def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tuple[Backdrop, Frames]:
@@ -137,7 +138,7 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     if moves:
         _align_samples(samples, valid, image)
         image = _median(samples, valid)
-    seen = valid.sum(axis=0) > 0.06 * len(index)
+    seen = valid.sum(axis=0) > _SEEN_SHARE * len(index)
     grain = _grain(samples, valid, image)
     image = complete(image, ~seen, seed=job.seed)
     backdrop = Backdrop(image, ~seen, left, top, to_plate, scene.gains, grain, moves)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ["Grain", "add_grain", "measure_grain"]
+__all__ = ["Grain", "GrainField", "measure_grain"]
 
 _MAX_SIGMA = 12.0
+_ROOM_PX = 192
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,31 @@ def _blur_for(correlation: float) -> float:
     return 0.0 if correlation < 0.05 else float(np.sqrt(-1.0 / (4.0 * np.log(correlation))))
 
 
-def add_grain(image: np.ndarray, grain: Grain, seed: int, frame: int) -> np.ndarray:
-    """Add fresh grain to ``image`` float32 (H, W, 3); the same seed and frame give the same grain."""
-    if grain.sigma.max() <= 0.05:
-        return image
-    random = np.random.default_rng((seed, frame))
-    noise = random.standard_normal(image.shape, np.float32)
-    if grain.blur_px > 0:
-        noise = cv2.GaussianBlur(noise, (0, 0), grain.blur_px)
-        noise /= max(float(noise.std()), 1e-6)
-    return image + noise * grain.sigma
+class GrainField:
+    """Grain for pictures of up to ``size`` (height, width): one field, cut at another place for every frame.
+
+    The same seed and frame give the same grain.
+    """
+
+    def __init__(self, grain: Grain, size: tuple[int, int], seed: int) -> None:
+        self.seed = seed
+        self.silent = float(grain.sigma.max()) <= 0.05
+        if self.silent:
+            return
+        height, width = size[0] + _ROOM_PX, size[1] + _ROOM_PX
+        field = np.random.default_rng(seed).standard_normal((height, width, 3), np.float32)
+        if grain.blur_px > 0:
+            field = cv2.GaussianBlur(field, (0, 0), grain.blur_px)
+            field /= max(float(field[:256].std()), 1e-6)
+        field *= grain.sigma
+        self.field = field
+
+    def add(self, image: np.ndarray, frame: int) -> None:
+        """Add grain to ``image`` float32 (H, W, 3), in place."""
+        if self.silent:
+            return
+        random = np.random.default_rng((self.seed, frame))
+        dy, dx = random.integers(0, _ROOM_PX, 2)
+        part = self.field[dy : dy + image.shape[0], dx : dx + image.shape[1]]
+        sign = cv2.add if random.random() < 0.5 else cv2.subtract
+        sign(image, part, dst=image)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from aftermath.core import Level
+from aftermath.core import Box, Level
 from aftermath.render.base import Job, Progress, Rendered
 from aftermath.render.draft.backdrop import Backdrop, View, build_backdrop
-from aftermath.render.draft.grain import add_grain
+from aftermath.render.draft.grain import GrainField
 from aftermath.render.draft.layers import Layer, cut_layers, cut_sprites, paint
 
 __all__ = ["DraftRenderer"]
@@ -41,52 +42,78 @@ def _frames(
 ) -> Iterator[np.ndarray]:
     changed_px = invented_px = 0
     num = len(job.clip)
+    grain: GrainField | None = None
     pairs = zip(job.source(), job.quadmask_source(), strict=False)
     for t, (source, levels) in enumerate(pairs):
         if t >= num:
             break
+        grain = grain or GrainField(backdrop.grain, levels.shape[:2], job.seed)
         view = View.around(source, levels != Level.KEEP)
         frame = source
         if view is not None:
-            frame, invented = _frame(job, backdrop, layers, t, source, levels, view)
-            changed_px += int(view.changed.sum())
-            invented_px += int((invented & view.changed).sum())
+            frame, invented = _frame(job, backdrop, layers, grain, t, source, levels, view)
+            changed_px += cv2.countNonZero(view.changed.view(np.uint8))
+            invented_px += cv2.countNonZero(cv2.bitwise_and(invented, view.changed.view(np.uint8)))
         report["invented_share"] = round(invented_px / max(1, changed_px), 4)
         progress(num + t + 1, 2 * num)
         yield frame
 
 
 def _frame(
-    job: Job, backdrop: Backdrop, layers: list[Layer], t: int, source: np.ndarray, levels: np.ndarray, view: View
+    job: Job,
+    backdrop: Backdrop,
+    layers: list[Layer],
+    grain: GrainField,
+    t: int,
+    source: np.ndarray,
+    levels: np.ndarray,
+    view: View,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One frame of the world without the object, uint8 (H, W, 3), and what of ``view`` was invented."""
-    plate, reach, invented = backdrop.in_frame(t, view)
-    canvas = add_grain(plate, backdrop.grain, job.seed, t)
+    """One frame of the world without the object, uint8 (H, W, 3), and what of ``view`` was invented, uint8 0 or 1."""
+    canvas, reach, invented = backdrop.in_frame(t, view)
+    grain.add(canvas, t)
     keep = _kept_things(job, t, levels, view)
     if keep is not None:
-        canvas += (view.source - canvas) * keep[..., None]
+        rows, cols = keep.rows, keep.cols
+        canvas[rows, cols] += (view.source[rows, cols] - canvas[rows, cols]) * keep.weight[..., None]
     paint(canvas, layers, t, (view.x, view.y))
+    np.clip(canvas, 0, 255, out=canvas)
+    painted = cv2.convertScaleAbs(canvas)
+    cv2.copyTo(view.source, (~reach).view(np.uint8), painted)
     frame = source.copy()
-    rows, cols = slice(view.y, view.y + len(canvas)), slice(view.x, view.x + canvas.shape[1])
-    painted = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
-    frame[rows, cols] = np.where(reach[..., None], painted, view.source)
+    frame[view.y : view.y + len(canvas), view.x : view.x + canvas.shape[1]] = painted
     return frame, invented
 
 
-def _kept_things(job: Job, t: int, levels: np.ndarray, view: View) -> np.ndarray | None:
-    """Things that pass and are not affected stay as they are: float32 (h, w) of ``view``, None without any."""
+@dataclass(frozen=True)
+class _Kept:
+    """``weight`` float32 (h, w), how much of the source stays, at ``rows`` and ``cols`` of the view."""
+
+    weight: np.ndarray
+    rows: slice
+    cols: slice
+
+
+def _kept_things(job: Job, t: int, levels: np.ndarray, view: View) -> _Kept | None:
+    """Things that pass and are not affected stay as they are; None where there are none."""
     kept = job.scene.labels[t] > 0
     for thing in job.plan.applied:
         if thing.id in job.masks:
             kept = kept & ~job.masks[thing.id][t]
-    if not kept.any():
-        return None
     height, width = levels.shape
+    sx, sy = kept.shape[1] / width, kept.shape[0] / height
+    seen = Box(view.x * sx, view.y * sy, (view.x + view.source.shape[1]) * sx, (view.y + view.source.shape[0]) * sy)
+    part = np.zeros_like(kept)
+    part[seen.slices(kept.shape[1], kept.shape[0])] = kept[seen.slices(kept.shape[1], kept.shape[0])]
+    box = Box.of_mask(part)
+    if box is None:
+        return None
+    inside = box.grown(2).scaled(1 / sx, 1 / sy).moved(-view.x, -view.y)
+    rows, cols = inside.slices(view.source.shape[1], view.source.shape[0])
     soft = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), 1.0)
-    # the part of the analysed picture under the view, resampled
-    matrix = np.array([[kept.shape[1] / width, 0, view.x * kept.shape[1] / width],
-                       [0, kept.shape[0] / height, view.y * kept.shape[0] / height]])  # fmt: skip
-    size = view.changed.shape[1::-1]
-    soft = cv2.warpAffine(soft, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    inside = levels[view.y : view.y + size[1], view.x : view.x + size[0]]
-    return np.where(inside > Level.OVERLAP, np.clip(2 * soft, 0, 1), 0).astype(np.float32)
+    # the part of the analysed picture under the box, resampled to full size
+    matrix = np.array([[sx, 0, (view.x + cols.start + 0.5) * sx - 0.5], [0, sy, (view.y + rows.start + 0.5) * sy - 0.5]])
+    size = (cols.stop - cols.start, rows.stop - rows.start)
+    weight = cv2.warpAffine(soft, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    here = levels[view.y + rows.start : view.y + rows.stop, view.x + cols.start : view.x + cols.stop]
+    return _Kept(np.clip(2 * weight, 0, 1) * (here > Level.OVERLAP), rows, cols)
