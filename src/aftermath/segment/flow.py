@@ -16,11 +16,13 @@ from aftermath.scene.camera import estimate_camera
 from aftermath.segment.base import PointPrompt, Progress, Prompts
 from aftermath.segment.memory import between, settled
 from aftermath.segment.prompt_region import Surroundings, region_of_box, region_of_points, take_away
+from aftermath.segment.shapes import grown
 from aftermath.segment.tracker import Tracker
 
 __all__ = ["FlowSegmenter"]
 
 _SAME_OBJECT = 0.3  # intersection over union from which a second prompt means an object already followed
+_ONE_OBJECT = 0.15  # of an object's size: parts no further apart than twice this belong together
 _BOX_SLACK = 0.15  # of a box's side: how far outside a point may lie and still refine it
 
 
@@ -156,9 +158,11 @@ def _followed(work: _Work, one: _Object) -> np.ndarray:
 
 
 def _parts(mask: np.ndarray) -> Iterator[np.ndarray]:
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    """The objects in ``mask``, bool (H, W): parts with little space between them are one."""
+    reach = max(2, round(_ONE_OBJECT * float(mask.sum()) ** 0.5))
+    count, labels = cv2.connectedComponents(grown(mask, reach).astype(np.uint8), connectivity=8)
     for label in range(1, count):
-        yield labels == label
+        yield mask & (labels == label)
 
 
 def _not_empty(mask: np.ndarray, what: str, remedy: str) -> np.ndarray:

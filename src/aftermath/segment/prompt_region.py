@@ -154,36 +154,47 @@ def region_of_points(
     colours, as far as its border lies best on edges; GrabCut then finds the object that these regions are
     part of.
     """
-    height, width = scene.image.shape[:2]
     smooth = cv2.medianBlur(cv2.cvtColor(scene.image, cv2.COLOR_RGB2LAB), 5)
     edges = _edge_strength(smooth)
-    seeds = np.zeros((height, width), bool)
+    seeds, probable = np.zeros(scene.moved.shape, bool), _hull(positive, scene.moved.shape)
     for point in positive:
-        seeds |= _moving_part(scene.moved, point, negative)
-        seeds |= _grown_region(smooth, edges, point, negative)
-    box = Box.of_mask(seeds)
+        region = _grown_region(smooth, edges, point, negative)
+        seeds |= region
+        probable |= region | _moving_part(scene, region, point, negative)
+    box = Box.of_mask(probable)
     if box is None:
-        return seeds
-    if len(positive) > 2:
-        hull = cv2.convexHull(np.array(positive, np.int32))
-        between = np.zeros((height, width), np.uint8)
-        cv2.fillConvexPoly(between, hull, 1)
-    else:
-        between = np.zeros((height, width), np.uint8)
-    margin = 0.25 * max(box.width, box.height) + 6
-    window = box.grown(margin).slices(width, height)
-    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
-    reach = 2 * max(1, round(0.06 * max(box.width, box.height))) + 1
-    wide = cv2.dilate((seeds | (between > 0)).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
-    labels[wide] = cv2.GC_PR_BGD
-    labels[(between > 0) | seeds] = cv2.GC_PR_FGD
-    labels[cv2.erode(seeds.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = cv2.GC_FGD
-    labels = labels[window]
+        return probable
+    window, labels = _labels_round(seeds, probable, box)
     _mark(labels, scene.image[window], window, positive, negative, 0.03 * min(box.width, box.height))
-    mask = np.zeros((height, width), bool)
-    found = filled(grab_cut(scene.image[window], labels), 0.1)
-    mask[window] = main_parts(found, labels == cv2.GC_FGD)
-    return mask
+    mask = np.zeros_like(seeds)
+    mask[window] = filled(grab_cut(scene.image[window], labels), 0.1)
+    return _parts_at(mask, positive)
+
+
+def _labels_round(seeds: np.ndarray, probable: np.ndarray, box: Box) -> tuple[Window, np.ndarray]:
+    """GrabCut's labels, and their window: sure inside ``seeds``, open around what is ``probable``."""
+    size = max(box.width, box.height)
+    window = box.grown(0.25 * size + 6).slices(seeds.shape[1], seeds.shape[0])
+    labels = np.full(seeds.shape, cv2.GC_BGD, np.uint8)
+    labels[grown(probable, max(1, round(0.06 * size)))] = cv2.GC_PR_BGD
+    labels[probable] = cv2.GC_PR_FGD
+    labels[cv2.erode(seeds.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = cv2.GC_FGD
+    return window, labels[window]
+
+
+def _hull(points: list[tuple[int, int]], shape: tuple[int, ...]) -> np.ndarray:
+    """What lies between the points, bool (H, W): several on one object span it."""
+    between = np.zeros(shape, np.uint8)
+    if len(points) > 2:
+        cv2.fillConvexPoly(between, cv2.convexHull(np.array(points, np.int32)), 1)
+    return between > 0
+
+
+def _parts_at(mask: np.ndarray, points: list[tuple[int, int]]) -> np.ndarray:
+    """The parts of ``mask`` on which a point lies; all of it where none does."""
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    wanted = {int(labels[y, x]) for x, y in points} - {0}
+    return np.isin(labels, list(wanted)) if wanted else mask
 
 
 def take_away(image: np.ndarray, mask: np.ndarray, negative: list[tuple[int, int]]) -> np.ndarray:
@@ -197,11 +208,18 @@ def take_away(image: np.ndarray, mask: np.ndarray, negative: list[tuple[int, int
     return left
 
 
-def _moving_part(moved: np.ndarray, point: tuple[int, int], negative: list[tuple[int, int]]) -> np.ndarray:
-    _, labels = cv2.connectedComponents(moved.astype(np.uint8), connectivity=8)
-    label = labels[point[1], point[0]]
-    part = (labels == label) & (label > 0)
-    apart = not any(part[y, x] for x, y in negative)
+def _moving_part(
+    scene: Surroundings, region: np.ndarray, point: tuple[int, int], negative: list[tuple[int, int]]
+) -> np.ndarray:
+    """The moving thing at ``point`` (x, y), of whose colours ``region``, bool (H, W), is a sample."""
+    bins = bins_of(scene.image)
+    outside = ~(region | scene.moved)
+    if not (scene.moved[point[1], point[0]] and region.any() and outside.any()):
+        return np.zeros_like(region)
+    own, background = ColourModel(bins[region]), ColourModel(bins[outside])
+    later = own.against(background, bins_of(scene.shown)) > own.against(background, bins) + 1
+    part = _parts_at(scene.moved & ~later, [point])
+    apart = part[point[1], point[0]] and not any(part[y, x] for x, y in negative)
     return part if apart and part.mean() < _MAX_POINT_SHARE else np.zeros_like(part)
 
 
@@ -227,15 +245,8 @@ def _flood(lab: np.ndarray, point: tuple[int, int], levels: int) -> np.ndarray:
     """Pixels joined to ``point`` (x, y) whose colour lies within ``levels`` of its own: bool (H, W)."""
     reached = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), np.uint8)
     flags = 8 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
-    cv2.floodFill(
-        lab.copy(),
-        reached,
-        point,
-        (0, 0, 0),
-        (2 * levels, levels, levels),
-        (2 * levels, levels, levels),
-        flags,
-    )
+    span = (2 * levels, levels, levels)  # lightness varies more within a thing than colour does
+    cv2.floodFill(lab.copy(), reached, point, (0, 0, 0), span, span, flags)
     return reached[1:-1, 1:-1] > 0
 
 
