@@ -236,3 +236,20 @@ def test_the_analysed_size_is_an_area_average(tmp_path: Path) -> None:
         mean = frame.rgb().reshape(60, 4, 80, 4, 3).mean((1, 3))
         assert np.abs(small - mean).max() < 2
     assert read_clip(source, 9999).frames.shape == (4, 240, 320, 3)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "ffv1"])
+def test_colour_stays_where_it_was(tmp_path: Path, codec: str) -> None:
+    """H.264 tags its chroma as standing left, FFV1 does not: both show and take an edge in the same place."""
+    source = make_source(tmp_path / "source.mkv", "yuv420p", 64, 32, codec=codec, num_frames=1)
+    picture = next(read_frames(source)).picture
+    luma, blue, red = (plane.copy() for plane in planes.planes_of(picture))
+    luma[:], blue[:], red[:, :16], red[:, 16:] = 128, 128, 100, 160
+    for plane, values in zip(planes.planes_of(picture), (luma, blue, red), strict=True):
+        plane[:] = values
+    shown = planes.to_rgb(picture)[16, :, 0].astype(int)
+    assert shown[31] + shown[32] == pytest.approx(shown[16] + shown[48], abs=2)
+    again = planes.put_in(picture, planes.to_rgb(picture), np.ones((32, 64), np.float32))
+    assert (
+        np.abs(planes.planes_of(again)[2].astype(int) - red).max() <= 5
+    )  # the overshoot of a bicubic kernel

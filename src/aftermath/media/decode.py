@@ -112,8 +112,8 @@ def open_input(path: Path) -> InputContainer:
 def _opened(path: Path) -> Iterator[InputContainer]:
     """Open a file, and free its decoder at once afterwards.
 
-    A container and its streams refer to one another, and the collector, which counts objects, does not know what
-    they weigh: a 4K decoder left over holds 200 MB. For small pictures that does not matter, and the time would.
+    A container and its streams refer to one another, and the collector, which counts objects, does not know
+    what they weigh: a 4K decoder left over holds 200 MB. Small pictures are not worth its time.
     """
     container = open_input(path)
     try:

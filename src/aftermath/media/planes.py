@@ -163,8 +163,13 @@ def convert(
 
 
 def to_rgb(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
-    """uint8 (H, W, 3) RGB of a frame, at another (width, height) where asked."""
+    """uint8 (H, W, 3) RGB of a planar frame, at another (width, height) where asked.
+
+    A chroma sample is taken to stand amid its pixels, as `put_in` takes it, whatever the frame's tag says.
+    """
     colour = Colour.of(frame)
+    if _subsampling(frame.format.name) != (1, 1):  # a copy has no tag of where chroma stands
+        frame = from_planes(planes_of(frame), frame.format.name, frame)
     rgb = convert(frame, "rgb24", colour, Colour(colour.matrix, full=True), size)
     return np.ascontiguousarray(rgb.to_ndarray())
 
