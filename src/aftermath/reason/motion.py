@@ -193,11 +193,15 @@ class _View:
 
     def drop(self, thing: np.ndarray, below: np.ndarray, mover: Mover) -> float:
         """How far it falls, pixels: onto the object's own footing, or where it was carried, to its lowest point."""
-        still = np.ptp(self.object.centers[np.isfinite(self.object.centers[:, 0])], axis=0).max(initial=0)
-        if still < 0.2 * self.object.size_px:
+        if self.object_rests():
             return drop_below(thing, below)
         on, under = Box.of_mask(thing), Box.of_mask(below)
         return max(0.0, under.y1 - on.y1) if on and under else 0.0
+
+    def object_rests(self) -> bool:
+        """Whether the object keeps its place through the clip."""
+        centers = self.object.centers[np.isfinite(self.object.centers[:, 0])]
+        return bool(np.ptp(centers, axis=0).max(initial=0) < 0.2 * self.object.size_px)
 
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
@@ -266,7 +270,9 @@ class _View:
         return np.repeat(standing[None], len(self.clip), axis=0), None
 
     def offered(self) -> list[_Finding]:
-        """A thing that seems to stand on the object; the user decides."""
+        """A thing that seems to stand on the object; the user decides. What the object leaves behind does not."""
+        if not self.object_rests():
+            return []
         t = int(np.flatnonzero(self.primary.any(axis=(1, 2)))[0])
         standing = standing_on(self.clip.frames[t], self.primary[t])
         if standing is None or (self.scene.labels[t][standing] > 0).mean() > 0.3:
