@@ -15,7 +15,8 @@ import pytest
 
 from aftermath.media.masks import write_masks
 from aftermath.media.video import write_rgb_video
-from conftest import BOX, FRAMES, HEIGHT, WIDTH, Cli, scene
+from conftest import Cli
+from small_clip import BOX, FRAMES, HEIGHT, WIDTH, scene
 
 Refused = Callable[..., str]
 

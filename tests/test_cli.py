@@ -18,7 +18,8 @@ from aftermath import MaskOptions, RemoveOptions
 from aftermath.core import Action
 from aftermath.media.masks import read_masks, write_masks
 from aftermath.media.video import read_frames, write_rgb_video
-from conftest import BOX, FRAMES, HEIGHT, WIDTH, Cli, scene
+from conftest import Cli
+from small_clip import BOX, FRAMES, HEIGHT, WIDTH, scene
 
 
 def frames(path: Path) -> list[np.ndarray]:

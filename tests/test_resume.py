@@ -14,7 +14,7 @@ import pytest
 
 import aftermath
 from aftermath import InputError, RemoveOptions, Result
-from conftest import BOX
+from small_clip import BOX, write_scene
 
 KILLED_AT = """
 import os, signal, sys
@@ -41,12 +41,12 @@ def find(result: Result, name: str) -> Path:
     return result.output if name == "out.mp4" else result.folder / name
 
 
-@pytest.fixture
-def undisturbed(clip: Path, tmp_path: Path) -> dict[str, bytes]:
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the same command makes when nothing stops it."""
-    (tmp_path / "reference").mkdir()
-    result = remove(clip, tmp_path / "reference" / "out.mp4")
-    files = made(result)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_scene(folder / "clip.mp4")
+    files = made(remove(folder / "clip.mp4", folder / "out.mp4"))
     assert set(files) == set(MADE)
     return files
 
@@ -99,8 +99,16 @@ def test_fresh_starts_over(clip: Path, tmp_path: Path) -> None:
     assert made(again) == before
 
 
-@pytest.mark.parametrize("name", ["stages/segment.npz", "stages/scene.npz", "quadmask.mkv", "out.mp4"])
-@pytest.mark.parametrize("how", ["bit", "half", "empty"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("stages/segment.npz", "bit"),
+        ("stages/scene.npz", "half"),
+        ("quadmask.mkv", "empty"),
+        ("quadmask.mkv", "bit"),
+        ("out.mp4", "half"),
+    ],
+)
 def test_a_damaged_file_is_noticed_and_made_again(clip: Path, tmp_path: Path, name: str, how: str) -> None:
     first = remove(clip, tmp_path / "out.mp4")
     before = made(first)
@@ -113,7 +121,7 @@ def test_a_damaged_file_is_noticed_and_made_again(clip: Path, tmp_path: Path, na
     assert made(again) == before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}'])
+@pytest.mark.parametrize("content", ["{", '{"key": 1}'])
 def test_a_damaged_record_is_noticed(clip: Path, tmp_path: Path, content: str) -> None:
     first = remove(clip, tmp_path / "out.mp4")
     before = made(first)
