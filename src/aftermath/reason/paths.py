@@ -31,8 +31,8 @@ def going_on_path(centers: np.ndarray, before: int, num_frames: int) -> np.ndarr
     travelled = (ahead - origin).astype(float)
     slowing = _slowing(times, centers[index], velocity) if index.size >= 6 else 0.0
     if slowing > 0:
-        speed_now = 1.0 - slowing * times.mean()  # relative to the mean speed, at the last frame
-        stop = max(speed_now, 0.05) / slowing
+        speed_now = max(1.0 + slowing * times.mean(), 0.05)  # relative to the mean speed, at the last frame (time 0)
+        stop = speed_now / slowing
         clipped = np.minimum(travelled, stop)
         travelled = speed_now * clipped - 0.5 * slowing * clipped**2
         start = centers[index[-1]]
