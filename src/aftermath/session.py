@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from aftermath.errors import InputError
 from aftermath.media.arrays import load_arrays, save_arrays
 from aftermath.media.files import check_folder
 from aftermath.media.formats import check_target
+from aftermath.media.masks import read_quadmask, resize_levels
 from aftermath.media.runs import (
     Record,
     RunFolder,
@@ -98,6 +99,18 @@ class Session:
         self.request.check_frames(len(clip))
         self.seconds["read"] = round(time.perf_counter() - started, 3)
         return clip
+
+    @cached_property
+    def given_levels(self) -> np.ndarray:
+        """The user's quadmask, uint8 (T, H, W) at the analysed size, read when first needed."""
+        width, height = self.clip.width, self.clip.height
+        return np.stack([resize_levels(levels, width, height) for levels in self.given_quadmask()])
+
+    def given_quadmask(self) -> Iterator[np.ndarray]:
+        """The user's quadmask, frame by frame. Raises `InputError` where it does not fit the clip."""
+        assert self.request.quadmask is not None
+        expect = len(self.clip), self.info.height, self.info.width
+        return iter(read_quadmask(self.request.quadmask, expect=expect))
 
     def arrays(
         self, stage: Stage, make: Callable[[Steps], Mapping[str, np.ndarray]], **depends_on: Any

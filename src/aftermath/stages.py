@@ -19,7 +19,7 @@ from aftermath.config import Engine, RemoveOptions
 from aftermath.core import AffectedObject, Clip, Level, Plan, Quadmask
 from aftermath.engines import build_renderer
 from aftermath.errors import InputError
-from aftermath.media.masks import read_binary_mask, read_masks, read_quadmask, resize_levels, write_masks
+from aftermath.media.masks import read_binary_mask, read_masks, resize_levels, write_masks
 from aftermath.media.runs import Record, Stage, digest, write_whole
 from aftermath.media.video import VideoWriter, read_clip, read_frames, write_rgb_video
 from aftermath.preview import contact_sheet, save_picture, side_by_side
@@ -96,11 +96,9 @@ def regions(session: Session, primary: np.ndarray, scene: Scene, reasoning: Reas
     shape = session.options.regions
 
     def make(steps: Steps) -> dict[str, np.ndarray]:
-        clip = session.clip
         if session.request.quadmask is not None:
-            levels = (resize_levels(frame, clip.width, clip.height) for frame in _given_quadmask(session))
-            return {"levels": np.stack(list(levels))}
-        return {"levels": build_quadmask(clip, scene, primary, reasoning, regions=shape).values}
+            return {"levels": session.given_levels}
+        return {"levels": build_quadmask(session.clip, scene, primary, reasoning, regions=shape).values}
 
     return Quadmask(session.arrays(Stage.REGIONS, make, regions=shape)["levels"])
 
@@ -204,8 +202,7 @@ def _primary(session: Session, steps: Steps) -> np.ndarray:
 
     request, clip = session.request, session.clip
     if request.quadmask is not None:
-        levels = (resize_levels(frame, clip.width, clip.height) for frame in _given_quadmask(session))
-        return np.stack([frame <= Level.OVERLAP for frame in levels])
+        return session.given_levels <= Level.OVERLAP
     if request.mask is not None and request.mask_frame is None:
         return np.stack([_shrunk(mask, clip) for mask in _given_mask(session, request.mask, len(clip))])
     prompts = request.scaled_prompts(clip)
@@ -233,7 +230,7 @@ def _full_quadmask(session: Session, levels: Quadmask) -> Iterator[np.ndarray]:
     """The quadmask's frames at the source's size: the user's own masks untouched, ours enlarged."""
     request, info = session.request, session.info
     if request.quadmask is not None:
-        yield from _given_quadmask(session)
+        yield from session.given_quadmask()
         return
     own = request.mask if request.mask_frame is None else None
     masks = None if own is None else _given_mask(session, own, len(levels))
@@ -247,12 +244,6 @@ def _with_primary(levels: np.ndarray, primary: np.ndarray) -> np.ndarray:
     affected = (levels == Level.AFFECTED) | (levels == Level.OVERLAP)
     primary = primary | (levels <= Level.OVERLAP)
     return Quadmask.from_masks(primary[None], affected[None]).values[0]
-
-
-def _given_quadmask(session: Session) -> Iterator[np.ndarray]:
-    assert session.request.quadmask is not None
-    expect = len(session.clip), session.info.height, session.info.width
-    return iter(read_quadmask(session.request.quadmask, expect=expect))
 
 
 def _given_mask(session: Session, path: Path, num_frames: int) -> Iterator[np.ndarray]:
