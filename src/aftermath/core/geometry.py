@@ -106,7 +106,9 @@ class Grid:
     def box_of(self, row: int, col: int) -> Box:
         """The pixels of one cell."""
         cell = self.cell_px
-        return Box(col * cell, row * cell, (col + 1) * cell, (row + 1) * cell).clipped(self.width, self.height)
+        return Box(col * cell, row * cell, (col + 1) * cell, (row + 1) * cell).clipped(
+            self.width, self.height
+        )
 
     def snap(self, mask: np.ndarray) -> np.ndarray:
         """Grow a boolean mask (H, W) to every cell that it touches."""

@@ -114,7 +114,9 @@ def _settled(clip: Clip, artifacts: np.ndarray, primary: np.ndarray, scene: Scen
         for n, period in enumerate(periods):
             away = np.linalg.norm(centers - np.median(centers[period], axis=0), axis=1)
             if not np.nanmax(away) > _AWAY * size:  # else other frames show the place without the object
-                footprints[n] |= still_artifacts(_typical_frame(clip, period), primary[period].mean(axis=0) > 0.5)
+                footprints[n] |= still_artifacts(
+                    _typical_frame(clip, period), primary[period].mean(axis=0) > 0.5
+                )
     out = artifacts.copy()
     for target in periods:
         out[target] = False

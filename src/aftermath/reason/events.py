@@ -139,9 +139,7 @@ def _struck(
     least = gap[max(0, changed - 3) : changed + 3].min()
     sure = float(np.clip(0.95 - 0.03 * max(0.0, least - 2), 0.4, 0.95))
     if rested:
-        why = (
-            f"rested until frame {changed}, when {cause.name} touched it (gap {least:.0f} px) and it moved off"
-        )
+        why = f"rested until frame {changed}, when {cause.name} touched it (gap {least:.0f} px) and it moved off"
         return Event(Action.STAYS, changed, why, sure)
     why = (
         f"moved {speed:.1f} px a frame until it met {cause.name} at frame {changed} (gap {least:.0f} px), "
@@ -157,7 +155,9 @@ def _steady(centers: np.ndarray, start: int, speed: float) -> bool:
     if before.size < 4:
         return False
     times = (before - before[-1]).astype(float)
-    fitted = np.stack([np.polyval(np.polyfit(times, centers[before, axis], 2), times) for axis in (0, 1)], axis=1)
+    fitted = np.stack(
+        [np.polyval(np.polyfit(times, centers[before, axis], 2), times) for axis in (0, 1)], axis=1
+    )
     return bool(np.linalg.norm(fitted - centers[before], axis=1).max() < 1.0 + 0.2 * speed)
 
 

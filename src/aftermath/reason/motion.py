@@ -120,7 +120,9 @@ class _View:
 
     def is_large_enough(self, track: Track) -> bool:
         """Whether it is more than a scrap left over from something else."""
-        return bool(np.median(track.areas_px[track.seen]) >= _SCRAP_SHARE * self.clip.width * self.clip.height)
+        return bool(
+            np.median(track.areas_px[track.seen]) >= _SCRAP_SHARE * self.clip.width * self.clip.height
+        )
 
     def mover(self, track: Track) -> Mover:
         """``track`` with its mask."""
@@ -182,7 +184,10 @@ class _View:
         gone = self.primary if not light else self.primary | light[0].mask
         near = np.ones((2 * _MEETING_PX + 1, 2 * _MEETING_PX + 1), np.uint8)
         earlier = first
-        while earlier > 1 and (cv2.dilate(finding.mask[earlier - 1].astype(np.uint8), near) > 0)[gone[earlier - 1]].any():
+        while (
+            earlier > 1
+            and (cv2.dilate(finding.mask[earlier - 1].astype(np.uint8), near) > 0)[gone[earlier - 1]].any()
+        ):
             earlier -= 1
         if first - earlier > _MEETING_FRAMES:
             return finding
@@ -205,8 +210,14 @@ class _View:
 
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
-        others = np.isin(self.scene.labels, [t.label for t in things]) if things else np.zeros_like(self.primary)
-        deep = np.isin(self.scene.labels, [t.label for t in attached]) if attached else np.zeros_like(self.primary)
+        others = (
+            np.isin(self.scene.labels, [t.label for t in things]) if things else np.zeros_like(self.primary)
+        )
+        deep = (
+            np.isin(self.scene.labels, [t.label for t in attached])
+            if attached
+            else np.zeros_like(self.primary)
+        )
         mask = find_artifacts(self.clip, self.primary, self.scene, others, deep)
         if mask.sum() < 40:
             return []
@@ -239,8 +250,9 @@ class _View:
         mask, name = self.at(hint)
         mask = mask & ~self.primary
         if not mask[hint.frame].any():
+            sx, sy = self.clip.scale
             raise InputError(
-                f"--affected {hint.x:.0f},{hint.y:.0f}@{hint.frame} (analysed pixels)",
+                f"--affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
                 "nothing that stands out was found there",
                 "point at the middle of the thing, or give a frame that shows it whole",
             )
@@ -319,6 +331,14 @@ def _color_name(rgb: np.ndarray) -> str:
         return "black"
     if saturation < 45:
         return "white" if value > 190 else "gray"
-    names = ((8, "red"), (20, "orange"), (34, "yellow"), (85, "green"), (130, "blue"), (155, "purple"), (172, "pink"))
+    names = (
+        (8, "red"),
+        (20, "orange"),
+        (34, "yellow"),
+        (85, "green"),
+        (130, "blue"),
+        (155, "purple"),
+        (172, "pink"),
+    )
     name = next((name for limit, name in names if hue < limit), "red")
     return "brown" if name in ("red", "orange") and value < 150 and saturation < 190 else name

@@ -7,7 +7,9 @@ import numpy as np
 __all__ = ["falling_path", "going_on_path"]
 
 _GRAVITY_M_S2 = 9.81
-_PICTURE_HEIGHT_M = 1.5  # nothing in a picture says how large it is; a table-top or a room corner is about this
+_PICTURE_HEIGHT_M = (
+    1.5  # nothing in a picture says how large it is; a table-top or a room corner is about this
+)
 _FIT_FRAMES = 10
 _BOUNCE = 0.18  # share of the speed a thing keeps when it lands
 
@@ -27,11 +29,15 @@ def going_on_path(centers: np.ndarray, before: int, num_frames: int) -> np.ndarr
         return path
     origin = index[-1]
     times = (index - origin).astype(float)
-    (velocity, start), *_ = np.linalg.lstsq(np.stack([times, np.ones_like(times)], 1), centers[index], rcond=None)
+    (velocity, start), *_ = np.linalg.lstsq(
+        np.stack([times, np.ones_like(times)], 1), centers[index], rcond=None
+    )
     travelled = (ahead - origin).astype(float)
     slowing = _slowing(times, centers[index], velocity) if index.size >= 6 else 0.0
     if slowing > 0:
-        speed_now = max(1.0 + slowing * times.mean(), 0.05)  # relative to the mean speed, at the last frame (time 0)
+        speed_now = max(
+            1.0 + slowing * times.mean(), 0.05
+        )  # relative to the mean speed, at the last frame (time 0)
         stop = speed_now / slowing
         clipped = np.minimum(travelled, stop)
         travelled = speed_now * clipped - 0.5 * slowing * clipped**2
@@ -57,7 +63,12 @@ def _slowing(times: np.ndarray, centers: np.ndarray, velocity: np.ndarray) -> fl
 
 
 def falling_path(
-    start: tuple[float, float], drop_px: float, first: int, num_frames: int, frame_rate: float, height_px: float
+    start: tuple[float, float],
+    drop_px: float,
+    first: int,
+    num_frames: int,
+    frame_rate: float,
+    height_px: float,
 ) -> np.ndarray:
     """Free fall from ``start`` (x, y) by ``drop_px``, with one small bounce; then rest.
 

@@ -66,7 +66,9 @@ def _cut(image: np.ndarray, seed: np.ndarray, primary: np.ndarray) -> np.ndarray
     assert around is not None
     likely = np.zeros_like(seed)
     tall = max(around.width, around.height)
-    rows, cols = Box(around.x0 - 4, around.y1 - 1.6 * tall, around.x1 + 4, around.y1).slices(*seed.shape[::-1])
+    rows, cols = Box(around.x0 - 4, around.y1 - 1.6 * tall, around.x1 + 4, around.y1).slices(
+        *seed.shape[::-1]
+    )
     likely[rows, cols] = True
     labels[likely] = cv2.GC_PR_FGD
     labels[seed] = cv2.GC_FGD

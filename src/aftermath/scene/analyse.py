@@ -42,13 +42,15 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     for sample, gain in zip(samples, gains, strict=True):
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
-    plate = build_plate(samples, valid)
     moves = camera.kind is not CameraKind.STILL
+    plate = build_plate(samples, valid, settle=not moves)
     if moves:
         for sample, ok in zip(samples, valid, strict=True):
             sample[:] = align(plate.image, sample, ~ok | ~plate.seen)
         plate = build_plate(samples, valid)
-    all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(np.float32)
+    all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
+        np.float32
+    )
     differences: list[Difference] = []
     for t in range(num):
         image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], clip.frames.shape[1:3])

@@ -124,9 +124,7 @@ def _simplest_model(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         return np.eye(3)
     cv2.setRNGSeed(0)  # RANSAC draws from OpenCV's global generator: same input, same camera
     full, inliers = cv2.findHomography(a, b, cv2.RANSAC, 1.5)
-    similar, similar_inliers = cv2.estimateAffinePartial2D(
-        a, b, method=cv2.RANSAC, ransacReprojThreshold=1.0
-    )
+    similar, similar_inliers = cv2.estimateAffinePartial2D(a, b, method=cv2.RANSAC, ransacReprojThreshold=1.0)
     if similar is not None and (full is None or similar_inliers.sum() >= 0.93 * inliers.sum()):
         return np.vstack([similar, [0, 0, 1]])
     return full

@@ -29,7 +29,9 @@ def _pull(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
         return np.where(weight[..., None] > 0, values, mean)
     size = ((width + 1) // 2, (height + 1) // 2)
     small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
+    small = cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA).reshape(
+        *size[::-1], -1
+    )
     small = small / np.maximum(small_weight, 1e-6)[..., None]
     coarse = _pull(small, (small_weight > 1e-3).astype(np.float32))
     up = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(values.shape)

@@ -21,7 +21,7 @@ __all__ = ["Plate", "build_plate", "exposure_gains", "sample_indices", "warp_to_
 
 _MAX_SAMPLES = 48
 _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
-_SPECK_PX = 9
+_SPECK_PX, _MAX_PATCHES = 12, 80
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
 _SEEN_SHARE = 0.15  # a gap this brief in what covers a pixel shows what passes in front, not what is behind
 _ROWS_AT_ONCE = 96
@@ -67,10 +67,11 @@ def exposure_gains(samples: np.ndarray, valid: np.ndarray, reference: np.ndarray
     return gains
 
 
-def build_plate(samples: np.ndarray, valid: np.ndarray) -> Plate:
+def build_plate(samples: np.ndarray, valid: np.ndarray, *, settle: bool = True) -> Plate:
     """The background behind ``samples`` uint8 (N, h, w, 3), registered and in order of time.
 
     ``valid`` boolean (N, h, w) is False where a sample does not count: the primary object, outside the frame.
+    ``settle`` decides between two lasting appearances; without it the more frequent one is taken.
     """
     num, height, width = valid.shape
     median = np.zeros((height, width, 3), np.uint8)
@@ -79,7 +80,7 @@ def build_plate(samples: np.ndarray, valid: np.ndarray) -> Plate:
         median[rows] = masked_median(samples[:, rows], valid[:, rows])
     seen = valid.sum(axis=0) > _SEEN_SHARE * num
     noise = _noise(samples, valid, median)
-    if num >= 4:
+    if settle and num >= 4:
         median = _settle_two_states(samples, valid, median, max(12.0, 5 * noise))
     return Plate(median, seen, noise)
 
@@ -150,7 +151,8 @@ def _patches(patch: np.ndarray) -> Iterator[np.ndarray]:
     """The connected parts of ``patch`` uint8 (h, w), each boolean (h, w); specks left out."""
     joined = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     num, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
-    for label in range(1, num):
+    largest = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:_MAX_PATCHES] + 1
+    for label in largest:
         if stats[label, cv2.CC_STAT_AREA] >= _SPECK_PX:
             yield labels == label
 

@@ -42,7 +42,11 @@ def difference(frame: np.ndarray, plate: np.ndarray, known: np.ndarray, noise: f
     height, width = known.shape
     rough = (channel_max(cv2.absdiff(frame, plate)) > _LOW) & known
     rough = cv2.morphologyEx(rough.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    amount, solid, soft = np.zeros(known.shape, np.uint8), np.zeros(known.shape, bool), np.zeros(known.shape, bool)
+    amount, solid, soft = (
+        np.zeros(known.shape, np.uint8),
+        np.zeros(known.shape, bool),
+        np.zeros(known.shape, bool),
+    )
     box = Box.of_mask(rough > 0)
     if box is not None:  # most of a picture stands still: look closely only where something differs
         part = box.grown(2 * _TEXTURE_WINDOW_PX).slices(width, height)

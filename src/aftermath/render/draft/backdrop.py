@@ -12,7 +12,7 @@ from aftermath.core import Box, Level
 from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
 from aftermath.render.draft.fill import complete
-from aftermath.render.draft.grain import Grain, measure_grain
+from aftermath.render.draft.grain import Grain, GrainField, measure_grain
 from aftermath.scene.align import residual_flow
 from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
@@ -28,6 +28,8 @@ _SEEN_SHARE = 0.15  # fewer frames than this show what passes in front of the ob
 _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
+_INVENTED, _INSIDE = 1, 2
+_BEND_PX = 720  # long side at which parallax is measured
 
 
 @dataclass(frozen=True)
@@ -52,29 +54,96 @@ class Backdrop:
     grain: Grain
     moves: bool
 
-    def in_frame(self, t: int, view: View, *, match: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The plate as frame ``t`` sees it inside ``view``; with ``match`` bent and lit like the source around it.
+    def in_frame(
+        self, t: int, view: View, grain: GrainField | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The plate as frame ``t`` sees it inside ``view``: bent and lit like the source around it, with grain.
 
-        Returns float32 (h, w, 3), a new array; boolean (h, w), where the plate reaches; uint8 (h, w), 1 where it was
-        invented.
+        Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array; uint8 (h, w), not 0 where the plate
+        reaches; uint8 (h, w), 1 where it was invented.
         """
-        size = view.changed.shape[1::-1]
         shift = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], float)
-        matrix = np.array([[1, 0, -view.x], [0, 1, -view.y], [0, 0, 1]]) @ np.linalg.inv(self.to_plate[t]) @ shift
-        inside = np.full(self.image.shape[:2], 255, np.uint8)
-        unseen = self.never_seen.view(np.uint8)
-        if self.moves:
-            image = cv2.warpPerspective(self.image, matrix, size, flags=cv2.INTER_CUBIC)
-            reach = cv2.warpPerspective(inside, matrix, size) > 250
-        else:  # whole pixels: nothing is resampled
-            image = cv2.warpAffine(self.image, matrix[:2], size, flags=cv2.INTER_NEAREST)
-            reach = cv2.warpAffine(inside, matrix[:2], size, flags=cv2.INTER_NEAREST) > 250
-        invented = cv2.warpPerspective(unseen, matrix, size, flags=cv2.INTER_NEAREST)
-        lit = image * self.gains[t] if (self.gains[t] != 1).any() else image
-        lit = np.asarray(lit, np.float32)
-        if match:
-            lit = _matched(_bent(lit, view, reach) if self.moves else lit, view, reach)
-        return lit, reach, invented
+        matrix = (
+            np.linalg.inv(shift) @ self.to_plate[t] @ np.array([[1, 0, view.x], [0, 1, view.y], [0, 0, 1]])
+        )
+        if not self.moves:  # whole pixels: nothing is resampled
+            corner = round(matrix[0, 2]), round(matrix[1, 2])
+            image, flags = (_cut(x, *corner, view.changed.shape) for x in (self.image, self._flags))
+        else:
+            bend = self._bend(t, matrix, view) if grain is not None else None
+            where = _positions(matrix, view.changed.shape, bend)
+            image = cv2.remap(self.image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            flags = cv2.remap(self._flags, where, None, cv2.INTER_NEAREST)
+        reach, invented = cv2.bitwise_and(flags, _INSIDE), cv2.bitwise_and(flags, _INVENTED)
+        if (self.gains[t] != 1).any():
+            image = cv2.multiply(image, np.append(self.gains[t], 1).astype(float))
+        if grain is None:
+            return image, reach, invented
+        change = _exposure(image, view, reach)
+        grain.add(change, t)
+        return cv2.add(image, change, dtype=cv2.CV_8U), reach, invented
+
+    def __post_init__(self) -> None:
+        self._flags = np.where(self.never_seen, _INSIDE | _INVENTED, _INSIDE).astype(np.uint8)
+
+    def _bend(self, t: int, matrix: np.ndarray, view: View) -> np.ndarray:
+        """What the plane leaves unexplained, measured outside the hole and continued into it: float32 (h', w', 2),
+        coarser than the view, in its pixels."""
+        height, width = view.changed.shape
+        scale = max(1.0, max(height, width) / _BEND_PX)
+        size = (round(width / scale), round(height / scale))
+        down = np.array([[width / size[0], 0, 0], [0, height / size[1], 0], [0, 0, 1]])
+        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+        plate = cv2.warpPerspective(self._small()[0], self._small()[1] @ matrix @ down, size, flags=flags)
+        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        reach = cv2.warpPerspective(self._flags, matrix @ down, size, flags=nearest)
+        target = cv2.resize(view.source, size, interpolation=cv2.INTER_AREA)
+        hole = cv2.resize(view.changed.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        return residual_flow(target, plate, hole | (reach == 0)) * np.float32(scale)
+
+    def _small(self) -> tuple[np.ndarray, np.ndarray]:
+        """The plate at about the size flow is measured at, and the matrix from plate pixels to its pixels."""
+        if self._shrunk is None:
+            height, width = self.image.shape[:2]
+            scale = max(1.0, max(height, width) / _BEND_PX)
+            size = (round(width / scale), round(height / scale))
+            small = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
+            self._shrunk = small, np.diag([size[0] / width, size[1] / height, 1.0])
+        return self._shrunk
+
+    _shrunk: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The window of ``shape`` (h, w) at (x, y); 0 outside."""
+    out = np.zeros((*shape, *image.shape[2:]), image.dtype)
+    y0, x0 = max(0, y), max(0, x)
+    y1, x1 = min(image.shape[0], y + shape[0]), min(image.shape[1], x + shape[1])
+    if y0 < y1 and x0 < x1:
+        out[y0 - y : y1 - y, x0 - x : x1 - x] = image[y0:y1, x0:x1]
+    return out
+
+
+def _positions(matrix: np.ndarray, shape: tuple[int, ...], bend: np.ndarray | None) -> np.ndarray:
+    """Where in the plate each pixel of a view of ``shape`` (h, w) is found: float32 (h, w, 2), (x, y).
+
+    Worked out on a coarse grid and interpolated: a homography is straight enough over 16 pixels.
+    """
+    height, width = shape
+    step = 16
+    ys, xs = (np.arange(-step, n + 2 * step, step, dtype=np.float32) for n in (height, width))
+    grid = np.stack(np.meshgrid(xs, ys), axis=-1)
+    if bend is not None:
+        sx, sy = bend.shape[1] / width, bend.shape[0] / height
+        at = np.stack([(grid[..., 0] + 0.5) * sx - 0.5, (grid[..., 1] + 0.5) * sy - 0.5], axis=-1).astype(
+            np.float32
+        )
+        grid = grid + cv2.remap(bend, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.perspectiveTransform(grid, matrix).astype(np.float32)
+    # sample (i, j) of the grid is pixel (i - 1) * step: shear the corners, not the centres, of the pixels
+    move = np.array([[1 / step, 0, 1.0], [0, 1 / step, 1.0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(found, move, (width, height), flags=flags)
 
 
 @dataclass(frozen=True)
@@ -98,26 +167,14 @@ class View:
         return View(source[rows, cols], changed[rows, cols], cols.start, rows.start)
 
 
-def _bent(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
-    """What the plane leaves unexplained, measured outside the hole and continued into it."""
-    height, width = view.changed.shape
-    scale = max(1.0, max(height, width) / 800)
-    size = (round(width / scale), round(height / scale))
-    pictures = (view.source, np.clip(image, 0, 255).astype(np.uint8))
-    target, plate = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in pictures)
-    hole = cv2.resize((view.changed | ~reach).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    flow = residual_flow(target, plate, hole)
-    return warp(image, cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(scale))
-
-
-def _matched(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
-    """Take away the smooth difference of exposure that would show as a seam."""
+def _exposure(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
+    """The smooth difference of exposure that would show as a seam: float32 (h, w, 3), to be added to ``image``."""
     every = (slice(None, None, _COARSE), slice(None, None, _COARSE))
-    unknown = (view.changed[every] | ~reach[every]).view(np.uint8)
+    unknown = (view.changed[every] | (reach[every] == 0)).view(np.uint8)
     off = view.source[every].astype(np.float32) - image[every]
     hole = (cv2.dilate(unknown, np.ones((3, 3), np.uint8)) > 0) | (channel_max(np.abs(off)) > _SEAM_LEVELS)
     smooth = cv2.GaussianBlur(membrane(off, hole), (0, 0), 3.0)
-    return cv2.add(image, cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR), dst=image)
+    return cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tuple[Backdrop, Frames]:
@@ -132,7 +189,9 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     width, height = int(box.x1) - left, int(box.y1) - top
     limit = max(7, min(48, _MEMORY_BYTES // (width * height * 4)))
     index = _sample_frames(covered, limit)
-    samples, valid, kept = _gather(job, to_plate, covered, (left, top, width, height), index, set(wanted), progress)
+    samples, valid, kept = _gather(
+        job, to_plate, covered, (left, top, width, height), index, set(wanted), progress
+    )
     moves = scene.camera.kind is not CameraKind.STILL
     image = _median(samples, valid)
     if moves:
@@ -140,8 +199,9 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
         image = _median(samples, valid)
     seen = valid.sum(axis=0) > _SEEN_SHARE * len(index)
     grain = _grain(samples, valid, image)
-    image = complete(image, ~seen, seed=job.seed)
-    backdrop = Backdrop(image, ~seen, left, top, to_plate, scene.gains, grain, moves)
+    never_seen = ~seen & _needed(job, to_plate, (left, top, width, height))
+    image = complete(image, never_seen, seen, seed=job.seed)
+    backdrop = Backdrop(image, never_seen, left, top, to_plate, scene.gains, grain, moves)
     return backdrop, Frames(kept)
 
 
@@ -174,6 +234,22 @@ def _changed_box(job: Job, to_plate: np.ndarray, wanted: dict[int, Box]) -> Box:
     (x0, y0), (x1, y1) = np.floor(xy.min(axis=0)), np.ceil(xy.max(axis=0))
     margin = round(_MARGIN_SHARE * max(x1 - x0, y1 - y0)) + 24
     return _inside_canvas(Box(x0, y0, x1, y1).grown(margin), job, to_plate)
+
+
+def _needed(job: Job, to_plate: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    """What of the plate's window some frame will show: boolean (height, width), a little more than needed."""
+    left, top, width, height = window
+    size = (max(1, width // _COARSE), max(1, height // _COARSE))
+    down = np.diag([size[0] / width, size[1] / height, 1.0]) @ np.array(
+        [[1, 0, -left], [0, 1, -top], [0, 0, 1]]
+    )
+    up = np.diag([job.clip.source_width / job.clip.width, job.clip.source_height / job.clip.height, 1.0])
+    out = np.zeros(size[::-1], np.uint8)
+    for t, levels in enumerate(job.quadmask):
+        changed = (levels != Level.KEEP).view(np.uint8) * 255
+        out = np.maximum(out, cv2.warpPerspective(changed, down @ to_plate[t] @ up, size))
+    out = cv2.dilate(out, np.ones((5, 5), np.uint8))
+    return cv2.resize(out, (width, height), interpolation=cv2.INTER_LINEAR) > 0
 
 
 def _inside_canvas(box: Box, job: Job, to_plate: np.ndarray) -> Box:
@@ -263,15 +339,16 @@ def _align_samples(samples: np.ndarray, valid: np.ndarray, target: np.ndarray) -
 
 
 def _grain(samples: np.ndarray, valid: np.ndarray, image: np.ndarray) -> Grain:
-    """From windows that every sample shows."""
+    """From windows that every sample shows; from small ones where no large one is free."""
     always = valid.mean(axis=0) > 0.8
-    box = 64
-    residuals = []
-    for top in range(0, image.shape[0] - box, box):
-        for left in range(0, image.shape[1] - box, box):
-            part = (slice(top, top + box), slice(left, left + box))
-            if always[part].all():
+    residuals: list[np.ndarray] = []
+    for box in (64, 32, 16):
+        for top in range(0, image.shape[0] - box, box):
+            for left in range(0, image.shape[1] - box, box):
+                part = (slice(top, top + box), slice(left, left + box))
                 n = (top // box + left // box) % len(samples)
-                if valid[n][part].all():
+                if always[part].all() and valid[n][part].all():
                     residuals.append(samples[n][part].astype(np.int16) - image[part])
+        if residuals:
+            break
     return measure_grain(residuals[:: max(1, len(residuals) // 40)])

@@ -21,6 +21,7 @@ __all__ = ["complete"]
 
 _WORKING_HOLE_PX = 40_000  # the hole's area at the working size
 _WORKING_WINDOW_PX = 300_000
+_SLIVERS_ACROSS = 600  # in a large picture a sliver may be this share of its long side
 _SLIVER_PX = 2  # a hole no thicker than twice this shows no texture
 _WINDOW_DEPTHS = 12  # surroundings copied from, in depths of the hole; never further than its box is long
 _TILE_PX = 512  # a hole spread thinly over a large picture is done in tiles of this side
@@ -66,11 +67,12 @@ def complete(
     source = ~hole if usable is None else usable & ~hole
     labels, boxes = _groups(hole)
     depth = np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3))
-    thick = np.unique(labels[depth > _SLIVER_PX])
+    sliver_px = max(_SLIVER_PX, round(max(hole.shape) / _SLIVERS_ACROSS))
+    thick = np.unique(labels[depth > sliver_px])
     todo = np.isin(labels, thick)
     y, x = nearest_true(~hole)  # nothing of what is hidden may be taken for known
     result[hole] = result[y[hole], x[hole]]
-    result = cv2.inpaint(result, (hole & ~todo).astype(np.uint8), _SLIVER_PX + 1, cv2.INPAINT_NS)
+    result = cv2.inpaint(result, (hole & ~todo).astype(np.uint8), sliver_px + 1, cv2.INPAINT_NS)
     pieces = [(label, tile) for label in thick for tile in _tiles(boxes[label - 1], labels == label)]
     rng = np.random.default_rng(seed)
     for done, (label, tile) in enumerate(pieces):

@@ -46,7 +46,11 @@ class Layer:
 
 def cut_sprites(job: Job) -> dict[str, Sprite]:
     """The best view of each thing that remains, by id, at the analysed size."""
-    light = [job.masks[thing.id] for thing in job.plan.applied if thing.action is Action.VANISHES and thing.id in job.masks]
+    light = [
+        job.masks[thing.id]
+        for thing in job.plan.applied
+        if thing.action is Action.VANISHES and thing.id in job.masks
+    ]
     gone = job.quadmask.primary
     for mask in light:
         gone = gone | mask
@@ -78,10 +82,15 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
     x0, y0 = round(left), round(top)
     around = _window(frame, x0, y0, size)
     view = View(around.astype(np.uint8), np.ones(around.shape[:2], bool), x0, y0)
-    behind, reach, _ = backdrop.in_frame(sprite.frame, view, match=False)
+    behind, reach, _ = backdrop.in_frame(sprite.frame, view, None)
     alpha = _smooth(solid, size, sx)
-    shade = _smooth(cv2.dilate(solid | soft, np.ones((7, 7), np.uint8)), size, sx)
-    light = np.where(reach[..., None], np.clip((around + 4) / (behind + 4), 0.2, 1.6), 1).astype(np.float32)
+    near = cv2.dilate(solid | soft, np.ones((7, 7), np.uint8))
+    shade = _smooth(
+        np.where(_beside(job, sprite), 0, near), size, sx
+    )  # the object's colour is not its shadow
+    light = np.where(
+        reach[..., None] > 0, np.clip((around + 4) / (behind.astype(np.float32) + 4), 0.2, 1.6), 1
+    ).astype(np.float32)
     light = cv2.GaussianBlur(light, (0, 0), max(1.0, 0.8 * sx))
     light = 1 + (light - 1) * shade[..., None]
     center = (sprite.center[0] * sx - x0 + 0.5 * (sx - 1), sprite.center[1] * sy - y0 + 0.5 * (sy - 1))
@@ -98,6 +107,12 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
         rolls=thing.action is Action.GOES_ON and _circularity(sprite.solid) > _ROUND,
         has_shadow=bool(sprite.soft.sum() > 0.05 * sprite.solid.sum()),
     )
+
+
+def _beside(job: Job, sprite: Sprite) -> np.ndarray:
+    """Where the primary object is seen in the sprite's window and its margin, boolean."""
+    rows, cols = sprite.box.slices(job.clip.width, job.clip.height)
+    return np.pad(job.quadmask.primary[sprite.frame][rows, cols], _MARGIN_PX)
 
 
 def _window(image: np.ndarray, x0: int, y0: int, size: tuple[int, int]) -> np.ndarray:
@@ -131,10 +146,10 @@ def _path(
         known = {p.frame: (p.x, p.y) for p in thing.path}
         frames = sorted(known)
         xs, ys = np.array([known[f] for f in frames]).T
-        asked = np.arange(max(first, frames[0]), last if thing.directed or frames[-1] + 1 >= last else frames[-1] + 1)
-        return {
-            int(t): (float(np.interp(t, frames, xs)), float(np.interp(t, frames, ys))) for t in asked
-        }
+        asked = np.arange(
+            max(first, frames[0]), last if thing.directed or frames[-1] + 1 >= last else frames[-1] + 1
+        )
+        return {int(t): (float(np.interp(t, frames, xs)), float(np.interp(t, frames, ys))) for t in asked}
     rest = to_plate[sprite.frame] @ (*sprite.center, 1.0)
     out = {}
     for t in range(first, last):
@@ -144,7 +159,7 @@ def _path(
 
 
 def paint(canvas: np.ndarray, layers: list[Layer], t: int, corner: tuple[int, int]) -> None:
-    """Put the layers of frame ``t`` on ``canvas`` float32 (h, w, 3), whose corner is at ``corner`` (x, y) of the
+    """Put the layers of frame ``t`` on ``canvas`` uint8 (h, w, 3), whose corner is at ``corner`` (x, y) of the
     frame; the nearer ones last; in place."""
     for layer in sorted((one for one in layers if t in one.path), key=lambda one: one.bottom(t)):
         _paint_one(canvas, layer, t, corner)
@@ -170,7 +185,8 @@ def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]
     moved_alpha = cv2.warpAffine(alpha, nudge, size)[part][..., None]
     moved_light = cv2.warpAffine(layer.light, nudge, size, borderValue=(1, 1, 1))[part]
     under = canvas[ya:yb, xa:xb]
-    canvas[ya:yb, xa:xb] = under * moved_light * (1 - moved_alpha) + moved_color * moved_alpha
+    over = under * moved_light * (1 - moved_alpha) + moved_color * moved_alpha
+    canvas[ya:yb, xa:xb] = np.clip(np.rint(over), 0, 255)
 
 
 def _turned(layer: Layer, t: int) -> tuple[np.ndarray, np.ndarray]:
@@ -200,5 +216,5 @@ def _contact_shade(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, 
     if x0 >= x1 or y0 >= y1:
         return
     ys, xs = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-    fade = np.exp(-((xs - cx) / rx) ** 2 * 1.2 - ((ys - cy) / ry) ** 2 * 1.2)
-    canvas[y0:y1, x0:x1] *= 1 - strength * fade[..., None]
+    fade = np.exp(-(((xs - cx) / rx) ** 2) * 1.2 - ((ys - cy) / ry) ** 2 * 1.2)
+    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - strength * fade[..., None])

@@ -70,18 +70,15 @@ def _frame(
     view: View,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One frame of the world without the object, uint8 (H, W, 3), and what of ``view`` was invented, uint8 0 or 1."""
-    canvas, reach, invented = backdrop.in_frame(t, view)
-    grain.add(canvas, t)
+    painted, reach, invented = backdrop.in_frame(t, view, grain)
     keep = _kept_things(job, t, levels, view)
     if keep is not None:
-        rows, cols = keep.rows, keep.cols
-        canvas[rows, cols] += (view.source[rows, cols] - canvas[rows, cols]) * keep.weight[..., None]
-    paint(canvas, layers, t, (view.x, view.y))
-    np.clip(canvas, 0, 255, out=canvas)
-    painted = cv2.convertScaleAbs(canvas)
-    cv2.copyTo(view.source, (~reach).view(np.uint8), painted)
+        part = (keep.rows, keep.cols)
+        painted[part] = cv2.blendLinear(painted[part], view.source[part], 1 - keep.weight, keep.weight)
+    paint(painted, layers, t, (view.x, view.y))
+    cv2.copyTo(view.source, cv2.bitwise_not(reach), painted)
     frame = source.copy()
-    frame[view.y : view.y + len(canvas), view.x : view.x + canvas.shape[1]] = painted
+    frame[view.y : view.y + len(painted), view.x : view.x + painted.shape[1]] = painted
     return frame, invented
 
 
@@ -102,7 +99,9 @@ def _kept_things(job: Job, t: int, levels: np.ndarray, view: View) -> _Kept | No
             kept = kept & ~job.masks[thing.id][t]
     height, width = levels.shape
     sx, sy = kept.shape[1] / width, kept.shape[0] / height
-    seen = Box(view.x * sx, view.y * sy, (view.x + view.source.shape[1]) * sx, (view.y + view.source.shape[0]) * sy)
+    seen = Box(
+        view.x * sx, view.y * sy, (view.x + view.source.shape[1]) * sx, (view.y + view.source.shape[0]) * sy
+    )
     part = np.zeros_like(kept)
     part[seen.slices(kept.shape[1], kept.shape[0])] = kept[seen.slices(kept.shape[1], kept.shape[0])]
     box = Box.of_mask(part)
@@ -112,8 +111,10 @@ def _kept_things(job: Job, t: int, levels: np.ndarray, view: View) -> _Kept | No
     rows, cols = inside.slices(view.source.shape[1], view.source.shape[0])
     soft = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), 1.0)
     # the part of the analysed picture under the box, resampled to full size
-    matrix = np.array([[sx, 0, (view.x + cols.start + 0.5) * sx - 0.5], [0, sy, (view.y + rows.start + 0.5) * sy - 0.5]])
+    matrix = np.array(
+        [[sx, 0, (view.x + cols.start + 0.5) * sx - 0.5], [0, sy, (view.y + rows.start + 0.5) * sy - 0.5]]
+    )
     size = (cols.stop - cols.start, rows.stop - rows.start)
     weight = cv2.warpAffine(soft, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     here = levels[view.y + rows.start : view.y + rows.stop, view.x + cols.start : view.x + cols.stop]
-    return _Kept(np.clip(2 * weight, 0, 1) * (here > Level.OVERLAP), rows, cols)
+    return _Kept(np.clip(2 * weight, 0, 1) * (here > Level.OVERLAP).astype(np.float32), rows, cols)
