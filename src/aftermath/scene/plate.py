@@ -105,6 +105,12 @@ def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarra
         (channel_max(cv2.absdiff(sample, median)) > tau) & ok for sample, ok in zip(samples, valid, strict=True)
     ])  # fmt: skip
     count, total = off.sum(axis=0), valid.sum(axis=0)
+    torn = (count == total) & (total > 2)
+    if torn.any():
+        median[torn] = _tie_broken(samples[:, torn], valid[:, torn])
+        away = channel_max(np.abs(samples[:, torn].astype(np.int16) - median[torn]))
+        off[:, torn] = (away > tau) & valid[:, torn]
+        count = off.sum(axis=0)
     lasting = (count >= np.maximum(3, _SECOND_SHARE * total)) & (total > count)
     if not lasting.any():
         return median
@@ -125,6 +131,14 @@ def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarra
             if kind == _FIRST_INSIDE or _stands_out_less(other, result, region):
                 _repaint(result, region, samples, valid, off)
     return result
+
+
+def _tie_broken(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Two appearances that last equally long: the channels of the median may follow one each. Without the first
+    sample one of them is in the majority; ``samples`` (N, P, 3), ``valid`` (N, P); returns (P, 3)."""
+    fewer = valid.copy()
+    fewer[valid.argmax(axis=0), np.arange(valid.shape[1])] = False
+    return masked_median(samples, fewer)
 
 
 _SECOND_EARLIER, _SECOND_LATER, _SECOND_INSIDE, _FIRST_INSIDE = range(4)
