@@ -156,6 +156,40 @@ def test_a_sequence_folder_stands_in_for_a_clip(cli: Cli, tmp_path: Path) -> Non
     assert record["request"]["prompt"] == "A wall."
 
 
+MOVER_FIRST, MOVER_LAST = (80, 90, 96, 108), (136, 90, 152, 108)  # where the blue thing is, x0 y0 x1 y1
+
+
+def test_what_the_user_knows_is_acted_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli(
+        "remove", clip, "--box", BOX, "--affected", "88,99:stays", "-o", tmp_path / "out.mp4", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["plan"]["affected_objects"]
+    assert ("stays", True, 1.0) in [(t["action"], t["applied"], t["confidence"]) for t in told]
+    check_that_the_mover_stays(tmp_path)
+
+
+def test_a_plan_is_acted_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    stays = {"noun": "blue thing", "box": MOVER_FIRST, "action": "stays", "frames": [1, FRAMES]}
+    (tmp_path / "plan.json").write_text(json.dumps({"affected_objects": [stays]}))
+    done = cli(
+        "remove", clip, "--box", BOX, "--plan", tmp_path / "plan.json", "-o", tmp_path / "out.mp4", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [t["noun"] for t in json.loads(done.stdout)["plan"]["affected_objects"]] == ["blue thing"]
+    check_that_the_mover_stays(tmp_path)
+
+
+def check_that_the_mover_stays(folder: Path) -> None:
+    *_, levels = read_masks(folder / "out.mp4.aftermath" / "quadmask.mkv")
+    *_, after = frames(folder / "out.mp4")
+    for (x0, y0, x1, y1), is_there in ((MOVER_FIRST, True), (MOVER_LAST, False)):
+        place = slice(y0 + 3, y1 - 3), slice(x0 + 3, x1 - 3)
+        assert (levels[place] == 127).mean() > 0.9
+        blue = after[place].astype(int)
+        assert ((blue[..., 2] - blue[..., 0]).mean() > 60) == is_there
+
+
 def test_a_plan_of_an_earlier_run_can_be_given_back(cli: Cli, clip: Path, tmp_path: Path) -> None:
     first = aftermath.remove(clip, tmp_path / "out.mp4", boxes=[BOX])
     done = cli(
