@@ -159,15 +159,18 @@ def region_of_points(
     seeds, probable = np.zeros(scene.moved.shape, bool), _hull(positive, scene.moved.shape)
     for point in positive:
         region = _grown_region(smooth, edges, point, negative)
-        seeds |= region
-        probable |= region | _moving_part(scene, region, point, negative)
+        seeds |= region | _moving_part(scene, region, point, negative)
+    probable |= seeds
     box = Box.of_mask(probable)
     if box is None:
         return probable
     window, labels = _labels_round(seeds, probable, box)
     _mark(labels, scene.image[window], window, positive, negative, 0.03 * min(box.width, box.height))
     mask = np.zeros_like(seeds)
-    mask[window] = filled(grab_cut(scene.image[window], labels), 0.1)
+    found = filled(grab_cut(scene.image[window], labels), 0.1)
+    # Floods creep along edges between two surfaces: what they bring is thin.
+    square = np.ones((5, 5) if min(box.width, box.height) > 60 else (3, 3), np.uint8)
+    mask[window] = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
     return _parts_at(mask, positive)
 
 
@@ -211,7 +214,7 @@ def take_away(image: np.ndarray, mask: np.ndarray, negative: list[tuple[int, int
 def _moving_part(
     scene: Surroundings, region: np.ndarray, point: tuple[int, int], negative: list[tuple[int, int]]
 ) -> np.ndarray:
-    """The moving thing at ``point`` (x, y), of whose colours ``region``, bool (H, W), is a sample."""
+    """The thing at ``point`` (x, y) that moves alone; ``region``, bool (H, W), is a sample of its colours."""
     bins = bins_of(scene.image)
     outside = ~(region | scene.moved)
     if not (scene.moved[point[1], point[0]] and region.any() and outside.any()):
@@ -220,7 +223,8 @@ def _moving_part(
     later = own.against(background, bins_of(scene.shown)) > own.against(background, bins) + 1
     part = _parts_at(scene.moved & ~later, [point])
     apart = part[point[1], point[0]] and not any(part[y, x] for x, y in negative)
-    return part if apart and part.mean() < _MAX_POINT_SHARE else np.zeros_like(part)
+    apart = apart and part.mean() < _MAX_POINT_SHARE and _moves_alone(scene.moved, grown(part, 2), part)
+    return part if apart else np.zeros_like(part)
 
 
 def _grown_region(

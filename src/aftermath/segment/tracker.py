@@ -23,7 +23,8 @@ Window = tuple[slice, slice]
 _COLOUR, _BACKDROP, _OWN, _CARRIED, _UNCHANGED = 0.8, 1.8, 2.0, 2.5, 4.0
 _SHADOW = 1.8  # share by which a difference counts less that looks like a shadow
 _MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
-_FAR = 0.25  # evidence a pixel
+_FAR, _LIKELY_FAR = 0.25, 0.2  # evidence a pixel; the share of it where all else speaks for the object
+_REST = 0.004  # of its size: what a thing at rest may seem to move, for what moves in it or before it
 _MARGIN_PX = 20
 _HOLE = 0.06  # of the object's area: holes below that are not holes
 _MIN_PX = 6  # pixels below which there is nothing to follow
@@ -37,6 +38,7 @@ class Tracker:
     """
 
     image: np.ndarray
+    bins: np.ndarray
     mask: np.ndarray
     backdrop: Memory
     plate: Plate
@@ -47,6 +49,7 @@ class Tracker:
     area: float
     velocity: np.ndarray
     lost: bool = False
+    resting: bool = True
 
     @classmethod
     def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Memory, plate: Plate) -> Tracker:
@@ -54,15 +57,16 @@ class Tracker:
 
         ``backdrop``, ``plate``: what is known to stand behind; they become this tracker's own.
         """
-        model = ColourModel(bins_of(image)[mask])
+        bins = bins_of(image)
         return cls(
             image=image,
+            bins=bins,
             mask=mask,
             backdrop=backdrop,
             plate=plate,
             own=Memory.of(image, ~mask),
-            model=model,
-            first_model=ColourModel(bins_of(image)[mask]),
+            model=ColourModel(bins[mask]),
+            first_model=ColourModel(bins[mask]),
             template=Template.of(image, mask),
             area=float(mask.sum()),
             velocity=np.zeros(2),
@@ -72,6 +76,7 @@ class Tracker:
         """The mask in the next frame; ``camera``: the homography from the last frame's pixels to its."""
         self.backdrop.follow(camera)
         self.plate.follow(camera)
+        bins = bins_of(image)
         if self.lost:
             self.own.follow(camera)
             mask = np.zeros_like(self.mask)
@@ -83,9 +88,9 @@ class Tracker:
         if self.lost:
             self.velocity = np.zeros(2)
         else:
-            self._learn(image, mask)
+            self._learn(image, bins, mask)
         self._remember(image, mask)
-        self.image, self.mask = image, mask
+        self.image, self.mask, self.bins = image, mask, bins
         return mask
 
     def _carry(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
@@ -103,14 +108,23 @@ class Tracker:
         back, carried, trust = self._carried(image, window, shift)
         motion = _motion(back, window, (carried > 0.5) & (trust > 0.5), camera)
         self.own.follow(motion)
-        own = self._looks_own(image, window)
-        evidence = self._evidence(image, window) + _CARRIED * (2 * carried - 1) * trust + _OWN * own
-        evidence += _UNCHANGED * self._unchanged(image, window, camera)
-        evidence -= _far(carried > 0.5, float(np.linalg.norm(shift))) * (1 - own)
-        cost = edge_cost(image[window])
-        found = cut(evidence.astype(np.float32), cost, carried > 0.5)
+        self.resting = np.array_equal(motion, camera)
+        own, in_front = self._looks_own(image, window), self._in_front(image, window)
+        colour = self._colour(image, window)
+        far = _far(carried > 0.5, float(np.linalg.norm(shift)))
+        far *= np.where((in_front > 0.5) & (colour > 0), _LIKELY_FAR, 1)  # an arm may come out fast
+        unchanged = self._unchanged(image, window, camera)
+        evidence = (
+            _COLOUR * colour
+            + _BACKDROP * in_front
+            + _CARRIED * (2 * carried - 1) * trust
+            + _OWN * own
+            + _UNCHANGED * np.where(unchanged < 0, unchanged * (1 - own), unchanged)
+            - far * (1 - own)
+        )
+        found = cut(evidence.astype(np.float32), edge_cost(image[window]), carried > 0.5)
         found = self._settle(found, carried > 0.5, self._moved(motion, camera)[window])
-        found = filled(_closed(found, self._in_front(image, window)), _HOLE)
+        found = filled(_closed(found, in_front), _HOLE)
         mask = np.zeros_like(self.mask)
         mask[window] = found
         self.velocity = 0.5 * self.velocity + 0.5 * shift
@@ -147,13 +161,12 @@ class Tracker:
         differs, _ = self.own.evidence(image, window)
         return np.maximum(0, -differs)
 
-    def _evidence(self, image: np.ndarray, window: Window) -> np.ndarray:
-        """What colours and the backdrop say: positive for the object."""
-        bins = bins_of(image[window])
-        background = ColourModel(bins_of(self.image)[~grown(self.mask, 3)])
-        background.blend(ColourModel(bins_of(self.image[window])[~grown(self.mask[window], 3)]), 0.5)
-        colour = self.model.against(background, bins)
-        return _COLOUR * colour + _BACKDROP * self._in_front(image, window)
+    def _colour(self, image: np.ndarray, window: Window) -> np.ndarray:
+        """How much more likely a colour is the object's than its surroundings', log ratio; float32 (h, w)."""
+        outside = ~grown(self.mask, 3)
+        background = ColourModel(self.bins[outside])
+        background.blend(ColourModel(self.bins[window][outside[window]]), 0.5)
+        return self.model.against(background, bins_of(image[window]))
 
     def _in_front(self, image: np.ndarray, window: Window) -> np.ndarray:
         """1 where something hides what stands behind, -1 where nothing does; float32 (h, w)."""
@@ -211,19 +224,22 @@ class Tracker:
             return False
         return float((self._in_front(image, window)[inside] < -0.5).mean()) < 0.6
 
-    def _learn(self, image: np.ndarray, mask: np.ndarray) -> None:
+    def _learn(self, image: np.ndarray, bins: np.ndarray, mask: np.ndarray) -> None:
         area = float(mask.sum())
         self.area += (0.1 if area > 0.6 * self.area else 0.01) * (area - self.area)
         if area < 0.5 * self.area:  # half hidden: not a view to learn from
             return
-        self.model.blend(ColourModel(bins_of(image)[mask]), 0.05)
+        self.model.blend(ColourModel(bins[mask]), 0.05)
         self.model.blend(self.first_model, 0.05)
         self.template = Template.of(image, mask)
 
     def _remember(self, image: np.ndarray, mask: np.ndarray) -> None:
         """Take in what stands behind, and what the object looks like where."""
-        self.backdrop.learn(image, grown(mask, 3) if mask.any() else mask)
+        hidden = grown(mask, 3) if mask.any() else mask
+        # What stands before a thing at rest is not what stands behind it.
+        self.backdrop.learn(image, hidden | self.own.known if self.resting else hidden)
         self.own.learn(image, ~mask)
+        self.own.noise = self.backdrop.noise  # a thing that turns or bends is not a noisy picture
         box = Box.of_mask(self.own.known)
         if box is not None:
             window = box.slices(mask.shape[1], mask.shape[0])
@@ -268,7 +284,7 @@ def _motion(back: np.ndarray, window: Window, body: np.ndarray, camera: np.ndarr
     corner = np.array([window[1].start, window[0].start], np.float32)
     here, there = here + corner, there + corner
     unmoved = cv2.perspectiveTransform(there[:, None], camera)[:, 0]
-    if np.median(np.linalg.norm(unmoved - here, axis=1)) < 0.4:
+    if np.median(np.linalg.norm(unmoved - here, axis=1)) < max(0.4, _REST * len(rows) ** 0.5):
         return camera
     cv2.setRNGSeed(0)
     matrix, _ = cv2.estimateAffinePartial2D(there, here, method=cv2.RANSAC, ransacReprojThreshold=1.5)
