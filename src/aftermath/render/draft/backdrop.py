@@ -173,6 +173,7 @@ def _exposure(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
     unknown = (view.changed[every] | (reach[every] == 0)).view(np.uint8)
     off = view.source[every].astype(np.float32) - image[every]
     hole = (cv2.dilate(unknown, np.ones((3, 3), np.uint8)) > 0) | (channel_max(np.abs(off)) > _SEAM_LEVELS)
+    off[hole] = 0  # what is all hole has nothing to match
     smooth = cv2.GaussianBlur(membrane(off, hole), (0, 0), 3.0)
     return cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
