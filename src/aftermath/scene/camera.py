@@ -16,6 +16,7 @@ _STILL_PX = 0.6  # corners that move less than this never moved
 _STILL_SHARE = 0.4  # where this share of the corners stands still, the rest are things, not the camera
 _ALIKE_CUTOFF = 24  # a difference beyond this counts no more: it is a thing that moved
 _DRIFT_SHARE = 0.05  # of the picture's diagonal: more than this is a moving camera
+_CORRECTION_SHARE = 0.02  # of the diagonal: one step's error is less; a direct fit further off is mistaken
 _PARALLAX_PX = 1.2  # what a homography may leave unexplained, median over the picture
 _MAX_CORNERS = 600
 _MAX_CANVAS_GROWTH = 2.0
@@ -34,6 +35,7 @@ def estimate_camera(clip: Clip, primary: np.ndarray, progress: Progress | None =
     reference = len(clip) // 2
     to_reference = np.tile(np.eye(3), (len(clip), 1, 1))
     residuals = np.zeros(len(clip))
+    correction_px = _CORRECTION_SHARE * float(np.hypot(clip.width, clip.height))
     done = 0
     for direction in (1, -1):
         chain = np.eye(3)
@@ -42,7 +44,8 @@ def estimate_camera(clip: Clip, primary: np.ndarray, progress: Progress | None =
             step, _ = _fit(grays[t], grays[t - direction], primary[t], np.eye(3))
             chain = chain @ step
             direct, residual = _fit(grays[t], grays[reference], primary[t] | primary[reference], chain)
-            if residual <= max(2.0, 2 * residuals[t - direction]):
+            alike = _furthest(direct, chain, clip.width, clip.height) < correction_px
+            if alike and residual <= max(2.0, 2 * residuals[t - direction]):
                 chain = direct
             to_reference[t], residuals[t] = chain, residual
             done += 1
@@ -131,12 +134,17 @@ def _simplest_model(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
 
 
 def _kind(to_reference: np.ndarray, residuals: np.ndarray, width: int, height: int) -> CameraKind:
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float).T
-    moved = to_reference @ corners
-    shift = np.linalg.norm(moved[:, :2] / moved[:, 2:] - corners[None, :2], axis=1).max(axis=1)
+    shift = np.array([_furthest(matrix, np.eye(3), width, height) for matrix in to_reference])
     if np.percentile(shift, 95) < _STILL_PX:
         return CameraKind.STILL
     if np.median(residuals) > _PARALLAX_PX:
         return CameraKind.PARALLAX
     drift = _DRIFT_SHARE * float(np.hypot(width, height))
     return CameraKind.DRIFTING if shift.max() < drift else CameraKind.MOVING
+
+
+def _furthest(a: np.ndarray, b: np.ndarray, width: int, height: int) -> float:
+    """How far apart two homographies take the corners of a picture at most, pixels."""
+    corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], float)
+    apart = cv2.perspectiveTransform(corners, a) - cv2.perspectiveTransform(corners, b)
+    return float(np.linalg.norm(apart, axis=-1).max())
