@@ -134,8 +134,8 @@ def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarra
 
 
 def _tie_broken(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Two appearances that last equally long: the channels of the median may follow one each. Without the first
-    sample one of them is in the majority; ``samples`` (N, P, 3), ``valid`` (N, P); returns (P, 3)."""
+    """Where two appearances tie, each channel of the median may follow another one. Without the first
+    sample one is in the majority. ``samples`` uint8 (N, P, 3), ``valid`` boolean (N, P); returns (P, 3)."""
     fewer = valid.copy()
     fewer[valid.argmax(axis=0), np.arange(valid.shape[1])] = False
     return masked_median(samples, fewer)
