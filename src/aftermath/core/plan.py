@@ -245,7 +245,7 @@ def _affected(thing: _Affected, index: int, grid: Grid, num_frames: int) -> Affe
         confidence=0.8 if thing.confidence is None else thing.confidence,
         frames=_clamped(thing.frames, num_frames) if thing.frames else (first, num_frames),
         category=thing.category,
-        box=Box(*thing.box) if thing.box else _box(thing, grid),
+        box=Box(*thing.box) if thing.box else None if thing.id else _box(thing, grid),
         path=path,
         directed=thing.directed or (thing.id is None and bool(path)),
         applied=thing.applied,
