@@ -18,6 +18,7 @@ _PERIOD_SHARE = 0.04  # of the object's size: it rests while it stays within thi
 _AWAY = 1.6  # of its size: so far away it does nothing to the light here
 _TRAVEL, _BESIDE = 1.5, 2.0  # of its size: how far it must go, and how far from it its light is looked for
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
+_AT_FOOT = 0.3  # share of its contact with the object
 _COLOR_BINS, _COMMON_SHARE = 40, 0.004
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
@@ -170,7 +171,7 @@ def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     colored = ((ratio - mean[..., None]) * tint).sum(axis=-1) * (away < 0.7 * reach)
     sure = ring & (((shade > _SHADE) & even) | (colored > _TINT))
     likely = ring & (((shade > 0.5 * _SHADE) & even) | (colored > 0.6 * _TINT))
-    out[window] = _bounded(likely, sure, away, reach)
+    out[window] = _bounded(likely, sure, inside, away, reach)
     return out
 
 
@@ -189,17 +190,25 @@ def _tint(color: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return shift / np.maximum(np.linalg.norm(shift, axis=-1, keepdims=True), 0.2)
 
 
-def _bounded(likely: np.ndarray, sure: np.ndarray, away: np.ndarray, reach: float) -> np.ndarray:
-    """The likely pieces with a sure core that touch the object and end before the surroundings begin."""
+def _bounded(
+    likely: np.ndarray, sure: np.ndarray, inside: np.ndarray, away: np.ndarray, reach: float
+) -> np.ndarray:
+    """The likely pieces with a sure core that touch the object's foot and end before the surroundings begin.
+
+    A shadow starts where the object stands; what touches its upper half only is something dark behind it.
+    """
     likely = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(likely)
-    touching = set(np.unique(labels[(away < 6) & sure]).tolist()) - {0}
+    foot = np.arange(len(inside))[:, None] > np.percentile(np.nonzero(inside)[0], 50)
+    beside = (away < 6) & sure
+    touching = set(np.unique(labels[beside]).tolist()) - {0}
     edge = (away > 0.85 * reach) & (likely > 0)
     out = np.zeros_like(sure)
     for label in touching:
         piece = labels == label
         area = stats[label, cv2.CC_STAT_AREA]
-        if (edge & piece).sum() < 0.08 * area and (sure & piece).sum() > 0.2 * area:
+        at_foot = (beside & piece & foot).sum() > _AT_FOOT * (beside & piece).sum()
+        if at_foot and (edge & piece).sum() < 0.08 * area and (sure & piece).sum() > 0.2 * area:
             out |= piece
     return out
 

@@ -201,6 +201,8 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     seen = valid.sum(axis=0) > _SEEN_SHARE * len(index)
     grain = _grain(samples, valid, image)
     never_seen = ~seen & _needed(job, to_plate, (left, top, width, height))
+    unseen = ~seen & ~never_seen  # no frame will show it; whatever is there now is better than nothing
+    image[unseen] = samples[len(samples) // 2][unseen]
     image = complete(image, never_seen, seen, seed=job.seed)
     backdrop = Backdrop(image, never_seen, left, top, to_plate, scene.gains, grain, moves)
     return backdrop, Frames(kept)
@@ -212,7 +214,7 @@ def _covered(job: Job) -> np.ndarray:
     out = job.quadmask.primary | (job.scene.labels > 0)
     for thing in job.plan.applied:
         if thing.id in job.masks:
-            out = out | job.masks[thing.id]
+            out = out | (job.masks[thing.id] & job.quadmask.changed)
     grown = np.stack([cv2.dilate(frame.astype(np.uint8), kernel) > 0 for frame in out])
     return grown | job.scene.soft
 
