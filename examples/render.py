@@ -171,6 +171,7 @@ def _need_renderer(scene: Scene) -> None:
             raise
         print(f"EGL does not work here ({error}): trying OSMesa", file=sys.stderr, flush=True)
         os.environ["MUJOCO_GL"] = "osmesa"
+        os.environ.pop("PYOPENGL_PLATFORM", None)  # MuJoCo set it to EGL
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
