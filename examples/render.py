@@ -28,7 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from film import add_grain, rolling_sound, write_quadmask, write_video
-from scenes import SCENES, Body, Scene
+from scenery import SCENES, Body, Scene
 from world import FRAME_RATE, HEIGHT, STEPS_PER_FRAME, WIDTH, Motion, World
 
 DIFFERENCE = 10  # of 255, on any channel: what counts as another look
@@ -169,7 +169,11 @@ def _need_renderer(scene: Scene) -> None:
     except Exception as error:
         if os.environ["MUJOCO_GL"] != "egl":
             raise
-        print(f"EGL does not work here ({error}): trying OSMesa", file=sys.stderr, flush=True)
+        print(
+            f"EGL does not work here ({error}): trying OSMesa (Debian: libosmesa6)",
+            file=sys.stderr,
+            flush=True,
+        )
         os.environ["MUJOCO_GL"] = "osmesa"
         os.environ.pop("PYOPENGL_PLATFORM", None)  # MuJoCo set it to EGL
         os.execv(sys.executable, [sys.executable, *sys.argv])

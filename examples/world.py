@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scenes import Body, Scene, Shape, Shot
+from scenery import Body, Scene, Shape, Shot
 from surfaces import Surface, paint
 
 __all__ = ["FRAME_RATE", "HEIGHT", "WIDTH", "Motion", "World"]
