@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+
+from aftermath.core import Action, AffectedObject, Category
+from aftermath.errors import InputError
+from aftermath.reason.base import Hint
+from scenes import (
+    BLUE,
+    GREEN,
+    RED,
+    Drawn,
+    Removal,
+    Thing,
+    carried,
+    collision,
+    iou,
+    line,
+    passing,
+    standing,
+    stopped,
+)
+
+VISIBLE_SHADE = 0.05  # seven levels of 140
+
+
+def physical(removal: Removal) -> list[AffectedObject]:
+    return [thing for thing in removal.reasoning.plan.affected if thing.category is Category.PHYSICAL]
+
+
+def beside_things(removal: Removal) -> np.ndarray:
+    return ~np.any([removal.drawn.mask(name) for name in removal.drawn.things], axis=0)
+
+
+def path_of(thing: AffectedObject, num: int) -> np.ndarray:
+    path = np.full((num, 2), np.nan)
+    for point in thing.path:
+        path[point.frame] = point.x, point.y
+    return path
+
+
+def test_a_thing_that_is_hit_stays():
+    removal = collision()
+    (thing,) = physical(removal)
+    assert thing.action is Action.STAYS and thing.applied and thing.confidence > 0.7
+    assert 13 <= thing.frames[0] <= 16 and thing.frames[1] == removal.drawn.num
+    assert thing.box is not None and np.abs(np.subtract(thing.box.center, (190, 100))).max() < 4
+    assert "touched" in thing.why and "blue" in thing.noun
+    seen, truth = removal.reasoning.masks[thing.id], removal.drawn.mask("target")
+    overlap = [iou(a, b) for a, b in zip(seen, truth, strict=True)]
+    assert min(overlap) > 0.6 and min(overlap[18:]) > 0.8  # at first the striker's later place hides its own
+
+
+def test_a_thing_that_is_stopped_goes_on():
+    removal = stopped()
+    (thing,) = physical(removal)
+    assert thing.action is Action.GOES_ON and thing.applied
+    assert 15 <= thing.frames[0] <= 22
+    path = path_of(thing, removal.drawn.num)
+    straight = np.stack([40 + 7.3 * np.arange(32), np.full(32, 105)], axis=1)
+    off = np.linalg.norm(path - straight, axis=1)[thing.frames[0] :]
+    assert np.isfinite(off).all() and off.max() < 8
+
+
+def test_a_thing_that_is_thrown_back_goes_on():
+    block = Thing(line((0, 220, 100)), RED, (40, 50), round=False)
+    ball = Thing(line((0, 30, 105), (18, 186, 105), (31, 90, 105)), BLUE)
+    (thing,) = physical(Removal(Drawn({"block": block, "ball": ball}), "block"))
+    assert thing.action is Action.GOES_ON
+    assert thing.path[-1].x > 270 and abs(thing.path[-1].y - 105) < 4  # straight on: 299
+
+
+def test_a_thing_that_is_carried_falls():
+    removal = carried()
+    (thing,) = physical(removal)
+    assert thing.action is Action.FALLS and thing.applied and thing.frames == (0, 32)
+    assert "carried" in thing.why
+    path = path_of(thing, 32)
+    assert np.ptp(path[:, 0]) == 0 and path[0, 1] == pytest.approx(70, abs=2)
+    assert path[-1, 1] == pytest.approx(96, abs=3)  # the tray's footing
+
+
+def test_a_hit_is_handed_on():
+    removal = Removal(
+        Drawn({
+            "last": Thing(line((0, 235, 100), (20, 235, 100), (31, 310, 100)), GREEN),
+            "middle": Thing(line((0, 130, 100), (10, 130, 100), (20, 206, 100), (31, 190, 30)), BLUE),
+            "first": Thing(line((0, 20, 100), (10, 102, 100), (31, 60, 30)), RED),
+        }),
+        "first",
+    )  # fmt: skip
+    found = [thing for thing in physical(removal) if thing.action is Action.STAYS]
+    middle, last = (next(thing for thing in found if color in thing.noun) for color in ("blue", "green"))
+    assert 9 <= middle.frames[0] <= 12 and 19 <= last.frames[0] <= 22
+    assert "the object" in middle.why and middle.noun in last.why
+
+
+def test_things_that_only_pass_are_left_alone():
+    assert physical(passing()) == []
+
+
+def test_nearness_without_a_change_of_motion_is_nothing():
+    """The walker passes 3 px below the box, over its shadow, as evenly as before."""
+    box = Thing(line((0, 160, 80)), RED, (36, 36), round=False)
+    walker = Thing(line((0, 30, 113), (31, 290, 113)), BLUE, (24, 24))
+    assert physical(Removal(Drawn({"box": box, "walker": walker}), "box")) == []
+
+
+def test_nothing_moves_and_nothing_is_claimed():
+    removal = Removal(Drawn({"box": Thing(line((0, 160, 90)), RED, (36, 36), round=False, shadow=0)}), "box")
+    assert removal.scene.tracks == ()
+    assert removal.reasoning.plan.applied == () and removal.reasoning.masks == {}
+
+
+@pytest.mark.parametrize("make", [passing, collision, stopped, standing])
+def test_the_objects_shadow_is_found(make):
+    removal = make()
+    (thing,) = (t for t in removal.reasoning.plan.affected if t.action is Action.VANISHES)
+    assert thing.category is Category.VISUAL_ARTIFACT and "shadow" in thing.noun and thing.applied
+    free = beside_things(removal)
+    shade = (removal.drawn.shade(removal.name) > VISIBLE_SHADE) & free
+    found = removal.reasoning.masks[thing.id] & free
+    assert (found & shade).sum() > 0.8 * shade.sum()
+    assert iou(found, shade) > 0.5  # found ones are grown by the last fade
+
+
+@pytest.mark.parametrize(("make", "name"), [(passing, "other"), (passing, "late"), (stopped, "ball")])
+def test_the_shadow_of_another_thing_is_left_alone(make, name):
+    removal = make()
+    mine = removal.drawn.shade(removal.name) > 0.02
+    theirs = (removal.drawn.shade(name) > VISIBLE_SHADE) & ~mine & beside_things(removal)
+    assert (removal.reasoning.masks["light"] & theirs).sum() < 0.1 * theirs.sum()
+
+
+def test_what_stands_on_the_object_is_offered():
+    removal = standing()
+    (thing,) = physical(removal)
+    assert thing.action is Action.FALLS and not thing.applied and thing.confidence < 0.5
+    assert removal.reasoning.plan.offered == (thing,)
+    assert iou(removal.reasoning.masks[thing.id][0], removal.drawn.mask("cup")[0]) > 0.7
+
+
+def test_a_hint_settles_what_was_offered():
+    hinted = Removal(standing().drawn, "table", (Hint(150, 78, 3, Action.FALLS),))
+    (thing,) = physical(hinted)
+    assert thing.applied and thing.action is Action.FALLS
+    path = path_of(thing, 32)
+    assert path[0, 1] == pytest.approx(78, abs=3) and path[-1, 1] == pytest.approx(118, abs=4)
+
+
+def test_a_hint_on_a_moving_thing_names_its_track():
+    hinted = Removal(passing().drawn, "goer", (Hint(290, 132, 0, Action.STAYS),))
+    (thing,) = physical(hinted)
+    assert thing.action is Action.STAYS and thing.id.startswith("track-") and thing.applied
+    assert iou(hinted.reasoning.masks[thing.id], hinted.drawn.mask("other")) > 0.8
+
+
+def test_a_hint_with_a_mask_needs_no_motion():
+    drawn = standing().drawn
+    cup = drawn.mask("cup")
+    (thing,) = physical(Removal(drawn, "table", (Hint(150, 78, 0, Action.FALLS, cup),)))
+    assert thing.applied and thing.action is Action.FALLS
+
+
+def test_a_hint_that_points_at_nothing_is_refused():
+    with pytest.raises(InputError) as refused:
+        _ = Removal(standing().drawn, "table", (Hint(30, 30, 0, Action.FALLS),)).reasoning
+    assert refused.value.remedy
+
+
+def test_reasoning_changes_nothing_it_was_given():
+    removal = collision()
+    before = [removal.drawn.clip.frames.copy(), removal.primary.copy(), removal.scene.labels.copy()]
+    again = Removal(removal.drawn, "striker")
+    assert again.reasoning.plan == removal.reasoning.plan  # and the same comes out
+    after = [removal.drawn.clip.frames, removal.primary, removal.scene.labels]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
