@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from aftermath.render.draft.membrane import nearest_true
+from aftermath.scene.membrane import nearest_true
 
 __all__ = ["Matches", "carry", "match_hole", "shift_codes", "working_channels"]
 

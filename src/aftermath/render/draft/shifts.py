@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from aftermath.render.draft.membrane import poisson
+from aftermath.scene.membrane import poisson
 from aftermath.render.draft.patches import Matches, carry, shift_codes
 
 __all__ = ["ShiftMap"]
