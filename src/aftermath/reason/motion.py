@@ -179,7 +179,7 @@ class _View:
     def from_meeting(self, finding: _Finding, light: list[_Finding]) -> _Finding:
         """Let a thing that meets the object be drawn from where it enters what vanishes, not cut by its border."""
         thing, first = finding.thing, finding.thing.frames[0]
-        if thing.action is not Action.GOES_ON or first == 0:
+        if thing.action not in (Action.GOES_ON, Action.STAYS) or first == 0:
             return finding
         gone = self.primary if not light else self.primary | light[0].mask
         near = np.ones((2 * _MEETING_PX + 1, 2 * _MEETING_PX + 1), np.uint8)
@@ -191,6 +191,12 @@ class _View:
             earlier -= 1
         if first - earlier > _MEETING_FRAMES:
             return finding
+        if thing.action is Action.STAYS:
+            there = finding.mover.centers[earlier:first]
+            there = there[np.isfinite(there[:, 0])]
+            if not len(there) or np.ptp(there, axis=0).max() > 2 + 0.1 * finding.mover.size_px:
+                return finding
+            return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1])))
         before = np.full((len(self.clip), 2), np.nan)
         before[earlier:first] = finding.mover.centers[earlier:first]
         path = self.source_path(before) + thing.path
@@ -274,12 +280,11 @@ class _View:
         label = int(self.scene.labels[hint.frame, y, x])
         if label:
             return self.scene.labels == label, f"track-{label}"
-        if hint.mask is not None:
-            return hint.mask, None
+        # what stands on the object is looked for first: its outline is surer than one grown from a single pixel
         standing = standing_on(self.clip.frames[hint.frame], self.primary[hint.frame])
-        if standing is None or not standing[y, x]:
-            return np.zeros_like(self.primary), None
-        return np.repeat(standing[None], len(self.clip), axis=0), None
+        if self.object_rests() and standing is not None and standing[y, x]:
+            return np.repeat(standing[None], len(self.clip), axis=0), None
+        return (np.zeros_like(self.primary) if hint.mask is None else hint.mask), None
 
     def offered(self) -> list[_Finding]:
         """A thing that seems to stand on the object; the user decides. What the object leaves behind does not."""

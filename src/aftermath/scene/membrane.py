@@ -17,7 +17,9 @@ _DAMPING = 0.8
 
 
 def membrane(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The smoothest surface over ``hole`` bool (H, W) that meets its surroundings; float32 (H, W, C).
+    """The smoothest surface over ``hole`` bool (H, W) that meets its surroundings; float32, of the image's shape.
+
+    ``image``: (H, W) or (H, W, C).
 
     Without a hole, or with nothing but hole, the values stay as they are.
     """
@@ -25,7 +27,8 @@ def membrane(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     if not hole.any() or hole.all():
         return start
     start[hole] = start[nearest_true(~hole)][hole]
-    return start + poisson(-_laplacian(start), hole)
+    channels = start.reshape(*hole.shape, -1)
+    return (channels + poisson(-_laplacian(channels), hole)).reshape(start.shape)
 
 
 def poisson(right: np.ndarray, hole: np.ndarray) -> np.ndarray:
