@@ -256,6 +256,13 @@ def test_a_background_point_on_a_later_frame_corrects_from_there():
     assert overlap(mask[:6], (left | right)[None]).min() > 0.9
 
 
+def test_a_background_point_on_the_object_itself_says_it_is_not_there():
+    clip, truth = scene([(120, 90)] * 13)
+    mask = segment(clip, masks=(MaskPrompt(truth[0]),), points=(PointPrompt(120, 90, 12, positive=False),))
+    assert overlap(mask[:6], truth[:6]).min() > 0.95
+    assert not mask[7:].any()
+
+
 def test_a_point_beside_the_box_prompt_adds():
     clip, left, right = halves()
     box = BoxPrompt(Box(106, 66, 196, 114))

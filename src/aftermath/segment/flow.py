@@ -1,5 +1,4 @@
-"""`FlowSegmenter`: the embedded default. Graph cut on the prompted frames, optical flow from there; OpenCV
-only."""
+"""`FlowSegmenter`, the embedded default: graph cut on the prompted frames, optical flow from there."""
 
 from __future__ import annotations
 
@@ -85,27 +84,25 @@ class FlowSegmenter:
 
 def _prompted(work: _Work, prompts: Prompts, frame: int) -> Iterator[np.ndarray]:
     """The masks that the prompts of one frame lead to, bool (H, W) each."""
-    for prompt in prompts.masks:
-        if prompt.frame == frame:
-            yield _not_empty(
-                prompt.mask.astype(bool), f"the mask on frame {frame}", "give one with an object"
-            )
+    given = [p.mask.astype(bool) for p in prompts.masks if p.frame == frame]
+    for mask in given:
+        yield _not_empty(mask, f"the mask on frame {frame}", "give one with an object")
     points = [p for p in prompts.points if p.frame == frame]
-    negative = [_pixel(work.clip, p) for p in points if not p.positive]
-    loose = [p for p in points if p.positive]
+    pixels = {p: _pixel(work.clip, p) for p in points}
+    negative = [pixels[p] for p in points if not p.positive]
+    loose = [p for p in points if p.positive and not any(mask[pixels[p][::-1]] for mask in given)]
     for prompt in prompts.boxes:
         if prompt.frame != frame:
             continue
         near = prompt.box.grown(_BOX_SLACK * max(prompt.box.width, prompt.box.height))
         own = [p for p in loose if near.contains(p.x, p.y)]
         loose = [p for p in loose if p not in own]
-        mask = region_of_box(work.view(frame), prompt.box, [_pixel(work.clip, p) for p in own], negative)
+        mask = region_of_box(work.view(frame), prompt.box, [pixels[p] for p in own], negative)
         yield _not_empty(
             mask, f"the box {_text(prompt.box)} on frame {frame}", "draw it close round the object"
         )
-    if loose and not any(one.frame == frame for one in prompts.masks):
-        positive = [_pixel(work.clip, p) for p in loose]
-        mask = region_of_points(work.view(frame), positive, negative)
+    if loose:
+        mask = region_of_points(work.view(frame), [pixels[p] for p in loose], negative)
         _not_empty(
             mask, f"the points on frame {frame}", "click on the middle of the object, or draw a box round it"
         )
@@ -132,7 +129,7 @@ def _correct(work: _Work, objects: list[_Object], prompts: Prompts, frame: int) 
             continue
         there = _followed(work, one)[frame]
         left = take_away(work.clip.frames[frame], there, negative)
-        if left.any() and not np.array_equal(left, there):
+        if not np.array_equal(left, there):
             one.known[frame], one.masks = left, None
 
 
@@ -148,6 +145,8 @@ def _followed(work: _Work, one: _Object) -> np.ndarray:
         stop = count if at == len(keys) - 1 else (key + keys[at + 1]) // 2 + 1
         masks[key] = one.known[key]
         work.tick()
+        if not masks[key].any():  # said to be absent here, and so until the next frame that says otherwise
+            continue
         for direction, end in ((1, stop), (-1, first - 1)):
             tracker = Tracker.start(frames[key], one.known[key], *work.view(key).behind(one.known[key]))
             for t in range(key + direction, end, direction):

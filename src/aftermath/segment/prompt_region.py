@@ -18,6 +18,7 @@ __all__ = ["Surroundings", "region_of_box", "region_of_points", "take_away"]
 _MOTION, _COLOUR, _SURE = 3.0, 0.8, 20.0  # what each kind of evidence counts at most
 _RING_SHARE = 0.15  # of a box's side: how much around it is looked at
 _FLOODS = (3, 5, 8, 12, 17, 23, 30)  # Lab levels a flood may climb from its point
+_CRUMBS = 0.15  # of an object: what is left below that when a part is taken away is nothing
 _MAX_POINT_SHARE = 0.5  # of the picture: an object pointed at is smaller
 
 
@@ -201,14 +202,15 @@ def _parts_at(mask: np.ndarray, points: list[tuple[int, int]]) -> np.ndarray:
 
 
 def take_away(image: np.ndarray, mask: np.ndarray, negative: list[tuple[int, int]]) -> np.ndarray:
-    """``mask``, bool (H, W), without the parts that the ``negative`` points (x, y) lie on."""
+    """``mask``, bool (H, W), without the parts that the ``negative`` points (x, y) lie on; crumbs go with them."""
     smooth = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5)
     edges = _edge_strength(smooth)
     left = mask.copy()
     for point in negative:
         if left[point[1], point[0]]:
             left &= ~_grown_region(smooth, edges, point, [])
-    return left
+    whole = cv2.morphologyEx(left.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    return left if whole.sum() >= _CRUMBS * mask.sum() else np.zeros_like(mask)
 
 
 def _moving_part(

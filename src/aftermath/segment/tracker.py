@@ -11,20 +11,19 @@ from aftermath.core import Box
 from aftermath.scene.optical_flow import dis_flow, warp
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
-from aftermath.segment.memory import Memory, Plate, largest
-from aftermath.segment.search import Template, find_again, find_shift
+from aftermath.segment.memory import Memory, Plate, Window, largest
+from aftermath.segment.search import find_again, find_shift
 from aftermath.segment.shapes import filled, grown
 
 __all__ = ["Tracker"]
-
-Window = tuple[slice, slice]
 
 # What each kind of evidence counts at most.
 _COLOUR, _BACKDROP, _OWN, _CARRIED, _UNCHANGED = 0.8, 1.8, 2.0, 2.5, 4.0
 _SHADOW = 1.8  # share by which a difference counts less that looks like a shadow
 _MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
 _FAR, _LIKELY_FAR = 0.25, 0.2  # evidence a pixel; the share of it where all else speaks for the object
-_REST = 0.004  # of its size: what a thing at rest may seem to move, for what moves in it or before it
+_STILL_PX = 0.4  # flow is no better than that
+_REST = 0.02  # of its size: so much a thing at rest may seem to move, for what moves in it or before it
 _MARGIN_PX = 20
 _HOLE = 0.06  # of the object's area: holes below that are not holes
 _MIN_PX = 6  # pixels below which there is nothing to follow
@@ -34,7 +33,9 @@ _MIN_PX = 6  # pixels below which there is nothing to follow
 class Tracker:
     """One object, followed in one direction from a frame where its mask is known.
 
-    `step` takes the next frame and gives its mask. Everything here is in pixels of the current frame.
+    `step` takes the next frame and gives its mask: the cheapest cut through the sum of what flow, colours, the
+    backdrop, the object's own remembered look and the frame before say about each pixel. Everything is in pixels
+    of the last frame seen.
     """
 
     image: np.ndarray
@@ -45,8 +46,8 @@ class Tracker:
     own: Memory
     model: ColourModel
     first_model: ColourModel
-    template: Template
     area: float
+    center: tuple[float, float]
     velocity: np.ndarray
     lost: bool = False
     resting: bool = True
@@ -67,8 +68,8 @@ class Tracker:
             own=Memory.of(image, ~mask),
             model=ColourModel(bins[mask]),
             first_model=ColourModel(bins[mask]),
-            template=Template.of(image, mask),
             area=float(mask.sum()),
+            center=_center(mask),
             velocity=np.zeros(2),
         )
 
@@ -88,7 +89,7 @@ class Tracker:
         if self.lost:
             self.velocity = np.zeros(2)
         else:
-            self._learn(image, bins, mask)
+            self._learn(bins, mask)
         self._remember(image, mask)
         self.image, self.mask, self.bins = image, mask, bins
         return mask
@@ -108,7 +109,7 @@ class Tracker:
         back, carried, trust = self._carried(image, window, shift)
         motion = _motion(back, window, (carried > 0.5) & (trust > 0.5), camera)
         self.own.follow(motion)
-        self.resting = np.array_equal(motion, camera)
+        self.resting = _apart_px(motion, camera, box) < _REST * max(box.width, box.height)
         own, in_front = self._looks_own(image, window), self._in_front(image, window)
         colour = self._colour(image, window)
         far = _far(carried > 0.5, float(np.linalg.norm(shift)))
@@ -224,14 +225,15 @@ class Tracker:
             return False
         return float((self._in_front(image, window)[inside] < -0.5).mean()) < 0.6
 
-    def _learn(self, image: np.ndarray, bins: np.ndarray, mask: np.ndarray) -> None:
+    def _learn(self, bins: np.ndarray, mask: np.ndarray) -> None:
+        """Follow slow changes of size and colours."""
         area = float(mask.sum())
+        self.center = _center(mask)
         self.area += (0.1 if area > 0.6 * self.area else 0.01) * (area - self.area)
         if area < 0.5 * self.area:  # half hidden: not a view to learn from
             return
         self.model.blend(ColourModel(bins[mask]), 0.05)
         self.model.blend(self.first_model, 0.05)
-        self.template = Template.of(image, mask)
 
     def _remember(self, image: np.ndarray, mask: np.ndarray) -> None:
         """Take in what stands behind, and what the object looks like where."""
@@ -252,7 +254,7 @@ class Tracker:
         colour = self.model.against(background, bins_of(image))
         likely = _COLOUR * colour + _BACKDROP * self._in_front(image, whole)
         likely += _OWN * self._looks_own(image, whole)
-        found = find_again(image, likely, self.template, self.area)
+        found = find_again(likely, self.area, self.center)
         if found is None:
             return np.zeros(image.shape[:2], bool)
         box = Box.of_mask(found)
@@ -262,6 +264,12 @@ class Tracker:
         mask = np.zeros(image.shape[:2], bool)
         mask[window] = cut(evidence.astype(np.float32), edge_cost(image[window]), found[window])
         return mask if self._plausible(image, mask) else np.zeros_like(mask)
+
+
+def _center(mask: np.ndarray) -> tuple[float, float]:
+    box = Box.of_mask(mask)
+    assert box is not None, "only an object in view has a centre"
+    return box.center
 
 
 def _closed(found: np.ndarray, in_front: np.ndarray) -> np.ndarray:
@@ -284,11 +292,18 @@ def _motion(back: np.ndarray, window: Window, body: np.ndarray, camera: np.ndarr
     corner = np.array([window[1].start, window[0].start], np.float32)
     here, there = here + corner, there + corner
     unmoved = cv2.perspectiveTransform(there[:, None], camera)[:, 0]
-    if np.median(np.linalg.norm(unmoved - here, axis=1)) < max(0.4, _REST * len(rows) ** 0.5):
+    if np.median(np.linalg.norm(unmoved - here, axis=1)) < _STILL_PX:
         return camera
     cv2.setRNGSeed(0)
     matrix, _ = cv2.estimateAffinePartial2D(there, here, method=cv2.RANSAC, ransacReprojThreshold=1.5)
     return camera if matrix is None else np.vstack([matrix, [0, 0, 1]])
+
+
+def _apart_px(motion: np.ndarray, camera: np.ndarray, box: Box) -> float:
+    """How far two homographies take the middle of ``box`` apart."""
+    middle = np.array([[box.center]])
+    ends = [cv2.perspectiveTransform(middle, matrix)[0, 0] for matrix in (motion, camera)]
+    return float(np.linalg.norm(ends[0] - ends[1]))
 
 
 def _far(carried: np.ndarray, speed: float) -> np.ndarray:
