@@ -95,7 +95,7 @@ def _kept_things(job: Job, t: int, levels: np.ndarray, view: View) -> _Kept | No
     """Things that pass and are not affected stay as they are; None where there are none."""
     kept = job.scene.labels[t] > 0
     for thing in job.plan.applied:
-        if thing.id in job.masks:
+        if thing.id in job.masks and thing.frames[0] <= t < thing.frames[1]:  # before, it is as it was
             kept = kept & ~job.masks[thing.id][t]
     height, width = levels.shape
     sx, sy = kept.shape[1] / width, kept.shape[0] / height
