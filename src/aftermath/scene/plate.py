@@ -164,7 +164,7 @@ def _order(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _patches(patch: np.ndarray) -> Iterator[np.ndarray]:
     """The connected parts of ``patch`` uint8 (h, w), each boolean (h, w); specks left out."""
     joined = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    num, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
     largest = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:_MAX_PATCHES] + 1
     for label in largest:
         if stats[label, cv2.CC_STAT_AREA] >= _SPECK_PX:
