@@ -68,18 +68,21 @@ def test_the_box_of_a_mask_is_the_tightest(width, height, data):
     mask = np.zeros((height, width), bool)
     mask[y0, x0] = mask[y1 - 1, x1 - 1] = True
     box = Box.of_mask(mask)
-    assert box == Box(x0, y0, x1, y1) and box.slices(width, height) == (slice(y0, y1), slice(x0, x1))
+    assert (
+        box is not None
+        and box == Box(x0, y0, x1, y1)
+        and box.slices(width, height) == (slice(y0, y1), slice(x0, x1))
+    )
     assert Box.of_mask(np.zeros_like(mask)) is None
 
 
 @given(boxes(), st.floats(0.25, 4), st.floats(0.25, 4), st.floats(-50, 50))
 def test_boxes_scale_move_and_grow(box, sx, sy, d):
-    tolerance = {"rel": 1e-6, "abs": 1e-6}
     scaled = box.scaled(sx, sy)
-    assert scaled.width == pytest.approx(box.width * sx, **tolerance)
-    assert scaled.center == pytest.approx((box.center[0] * sx, box.center[1] * sy), **tolerance)
-    assert box.moved(d, -d).center == pytest.approx((box.center[0] + d, box.center[1] - d), **tolerance)
-    assert box.grown(d).height == pytest.approx(box.height + 2 * d, **tolerance)
+    assert scaled.width == pytest.approx(box.width * sx, abs=1e-6)
+    assert scaled.center == pytest.approx((box.center[0] * sx, box.center[1] * sy), abs=1e-6)
+    assert box.moved(d, -d).center == pytest.approx((box.center[0] + d, box.center[1] - d), abs=1e-6)
+    assert box.grown(d).height == pytest.approx(box.height + 2 * d, abs=1e-6)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(64, 2000))

@@ -9,7 +9,15 @@ from aftermath.core import Action, AffectedObject, Belonging, Box, Category, Pat
 from aftermath.errors import InputError
 
 WIDTH, HEIGHT, NUM = 640, 360, 50
-SIZE = {"width": WIDTH, "height": HEIGHT, "num_frames": NUM}
+
+
+def read(text: str) -> Plan:
+    return Plan.from_json(text, width=WIDTH, height=HEIGHT, num_frames=NUM)
+
+
+def load(path: Path) -> Plan:
+    return Plan.load(path, width=WIDTH, height=HEIGHT, num_frames=NUM)
+
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 tenths = st.integers(-2000, 8000).map(lambda n: n / 10)  # files hold tenths of a pixel
@@ -60,7 +68,7 @@ def plans(draw) -> Plan:
 @settings(max_examples=150, deadline=None)
 @given(plans())
 def test_a_plan_survives_its_file(plan):
-    assert Plan.from_json(plan.to_json(), **SIZE) == plan
+    assert read(plan.to_json()) == plan
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,7 +133,7 @@ REFERENCE = {
 
 
 def test_the_references_file_is_read():
-    plan = Plan.from_json(json.dumps(REFERENCE), **SIZE)
+    plan = read(json.dumps(REFERENCE))
     cup, ball, train, shadow = plan.affected
     assert [t.action for t in plan.affected] == [Action.FALLS, Action.STAYS, Action.GOES_ON, Action.VANISHES]
     assert plan.belongings == (Belonging("ring", "worn"), Belonging("watch"))
@@ -137,7 +145,7 @@ def test_the_references_file_is_read():
     assert train.box is None
     assert shadow.category is Category.VISUAL_ARTIFACT and shadow.box == Box(90, 225, 180, 270)
     assert len({t.id for t in plan.affected}) == 4 and plan.applied == plan.affected
-    assert Plan.from_json(plan.to_json(), **SIZE) == plan  # once read, it is ours
+    assert read(plan.to_json()) == plan  # once read, it is ours
 
 
 @pytest.mark.parametrize(
@@ -152,18 +160,18 @@ def test_the_references_file_is_read():
 )  # fmt: skip
 def test_what_is_no_plan_is_refused(text):
     with pytest.raises(InputError):
-        Plan.from_json(text, **SIZE)
+        read(text)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"plan\.json"):
-        Plan.load(tmp_path / "plan.json", **SIZE)
+        load(tmp_path / "plan.json")
     (tmp_path / "plan.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"plan\.json"):
-        Plan.load(tmp_path / "plan.json", **SIZE)
+        load(tmp_path / "plan.json")
 
 
 def test_frames_past_the_end_are_cut():
     thing = {"noun": "a", "id": "a", "frames": [-4, 900]}
-    (read,) = Plan.from_json(json.dumps({"affected_objects": [thing]}), **SIZE).affected
-    assert read.frames == (0, NUM)
+    (found,) = read(json.dumps({"affected_objects": [thing]})).affected
+    assert found.frames == (0, NUM)
