@@ -29,8 +29,9 @@ def find_artifacts(
     """Pixels whose light ``primary`` changes: boolean (T, H, W), the object itself left out.
 
     Four sources: what the comparison with the plate calls soft and what touches the object; what keeps its place
-    beside a moving object without touching it; for an object that rests in several places, what it did to the light in one of them, carried to the others (the plate may hold the
-    shadow of the place where it rests longest); and one still picture of every rest (`still_artifacts`).
+    beside a moving object without touching it; for an object that rests in several places, what it did to the light
+    in one of them, carried to the others (the plate may hold the shadow of the place where it rests longest); and
+    one still picture of every rest (`still_artifacts`).
     ``ignore`` boolean (T, H, W): pixels that belong to other things; ``deep`` boolean (T, H, W): pixels known to be
     its shadow although they look solid.
     """
@@ -90,7 +91,7 @@ def _frame_center(mask: np.ndarray) -> tuple[float, float]:
 
 
 def _whole_px(center: np.ndarray) -> tuple[int, int]:
-    return int(round(center[0])), int(round(center[1]))
+    return round(float(center[0])), round(float(center[1]))
 
 
 def _cut(mask: np.ndarray) -> np.ndarray:

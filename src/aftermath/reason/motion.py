@@ -22,7 +22,7 @@ __all__ = ["MotionReasoner"]
 
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
-_FAINT = 0.45  # of the object's own contrast: a reflection is paler than what it reflects
+_FAINT, _VERY_FAINT = 0.45, 0.25  # of the object's own contrast: a reflection is paler than what it reflects
 _SCRAP_SHARE = 0.0004  # of the picture
 _MEETING_PX, _MEETING_FRAMES = 8, 12
 
@@ -85,14 +85,21 @@ class _View:
         return self.is_faint_copy(track, frames) or self.is_deep_shadow(track, frames)
 
     def is_faint_copy(self, track: Track, frames: np.ndarray) -> bool:
-        """It travels with the object like something held, but differs from the background far less than it."""
+        """It travels with the object like something held, but differs from the background far less than it.
+
+        The paler it is the more it may waver: what a floor mirrors breaks up at every joint. A scrap need not be
+        pale: too small to be held, it is the edge of a shadow.
+        """
         here, there = track.centers_px[frames], self.object.centers[frames]
         travelled = np.ptp(there, axis=0).max()
-        if frames.size < 3 or travelled < 3 or np.ptp(here - there, axis=0).max() > 0.4 * travelled + 3:
+        if frames.size < 3 or travelled < 3:
             return False
+        apart = max(0.0, np.ptp(here - there, axis=0).max() - 3) / travelled
+        if not self.is_large_enough(track) and apart < 0.2:
+            return True
         t = int(frames[np.argmax(track.areas_px[frames])])
-        mine = self.contrast(self.scene.mask(track)[t], t)
-        return mine < _FAINT * self.contrast(self.primary[t], t)
+        paleness = self.contrast(self.scene.mask(track)[t], t) / max(1.0, self.contrast(self.primary[t], t))
+        return (paleness < _FAINT and apart < 0.4) or (paleness < _VERY_FAINT and apart < 0.65)
 
     def contrast(self, mask: np.ndarray, t: int) -> float:
         """Mean difference from the background inside ``mask`` of frame ``t``, levels of 255."""

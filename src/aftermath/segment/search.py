@@ -80,8 +80,8 @@ def _padded_view(image: np.ndarray, x0: int, y0: int, x1: int, y1: int, constant
 def find_again(likely: np.ndarray, area: float, near: tuple[float, float]) -> np.ndarray | None:
     """The most object-like patch of a picture where ``likely``, float32 (H, W), says object where positive.
 
-    ``area``: the pixels the object had when last in full view; ``near``: (x, y) where that was: of two patches as
-    good the nearer one. Returns bool (H, W), or None.
+    ``area``: the pixels the object had when last in full view; ``near``: (x, y) where that was: of two
+    patches as good the nearer one. Returns bool (H, W), or None.
     """
     patches = (cv2.GaussianBlur(likely, (5, 5), 0) > _LIKELY).astype(np.uint8)
     patches = cv2.morphologyEx(patches, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))

@@ -59,8 +59,8 @@ class Backdrop:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The plate as frame ``t`` sees it inside ``view``: bent and lit like the source around it, with grain.
 
-        Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array; uint8 (h, w), not 0 where the plate
-        reaches; uint8 (h, w), 1 where it was invented.
+        Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array; uint8 (h, w), not 0 where the
+        plate reaches; uint8 (h, w), 1 where it was invented.
         """
         shift = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], float)
         matrix = (

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from aftermath.errors import InputError
-from aftermath.scene.membrane import membrane, nearest_true
 from aftermath.render.draft.patches import match_hole, working_channels
 from aftermath.render.draft.shifts import ShiftMap
+from aftermath.scene.membrane import membrane, nearest_true
 
 __all__ = ["complete"]
 

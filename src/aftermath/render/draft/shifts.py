@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from aftermath.scene.membrane import poisson
 from aftermath.render.draft.patches import Matches, carry, shift_codes
+from aftermath.scene.membrane import poisson
 
 __all__ = ["ShiftMap"]
 
