@@ -24,7 +24,6 @@ _MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
 _FAR, _LIKELY_FAR = 0.25, 0.2  # evidence a pixel; the share of it where all else speaks for the object
 _STILL_PX = 0.4  # flow is no better than that
 _REST = 0.02  # of its size: so much a thing at rest may seem to move, for what moves in it or before it
-_RESTED = 2  # frames after which a thing is at rest, not at a turning point
 _MARGIN_PX = 20
 _HOLE = 0.06  # of the object's area: holes below that are not holes
 _MIN_PX = 6  # pixels below which there is nothing to follow
@@ -51,7 +50,7 @@ class Tracker:
     center: tuple[float, float]
     velocity: np.ndarray
     lost: bool = False
-    rested: int = 0
+    resting: bool = True
 
     @classmethod
     def start(cls, image: np.ndarray, mask: np.ndarray, backdrop: Memory, plate: Plate) -> Tracker:
@@ -110,8 +109,7 @@ class Tracker:
         back, carried, trust = self._carried(image, window, shift)
         motion = _motion(back, window, (carried > 0.5) & (trust > 0.5), camera)
         self.own.follow(motion)
-        at_rest = _apart_px(motion, camera, box) < _REST * max(box.width, box.height)
-        self.rested = self.rested + 1 if at_rest else 0
+        self.resting = _apart_px(motion, camera, box) < _REST * max(box.width, box.height)
         own, in_front = self._looks_own(image, window), self._in_front(image, window)
         colour = self._colour(image, window)
         far = _far(carried > 0.5, float(np.linalg.norm(shift)))
@@ -241,7 +239,7 @@ class Tracker:
         """Take in what stands behind, and what the object looks like where."""
         hidden = grown(mask, 3) if mask.any() else mask
         # What stands before a thing at rest is not what stands behind it.
-        self.backdrop.learn(image, hidden | self.own.known if self.rested >= _RESTED else hidden)
+        self.backdrop.learn(image, hidden | self.own.known if self.resting else hidden)
         self.own.learn(image, ~mask)
         self.own.noise = self.backdrop.noise  # a thing that turns or bends is not a noisy picture
         box = Box.of_mask(self.own.known)
