@@ -28,6 +28,7 @@ BOUNDS = (31.5, 95.0, 191.0)
 _LEVELS = np.array([Level.PRIMARY, Level.OVERLAP, Level.AFFECTED, Level.KEEP], np.uint8)
 _NEAREST = _LEVELS[np.searchsorted(BOUNDS, np.arange(256), side="left")]
 _TOLERANCE = 24  # a lossy codec moves a value by less than this
+_FAR = np.abs(np.arange(256) - _NEAREST.astype(int)) > _TOLERANCE
 _MAX_OFF_SHARE = 0.02  # ringing along edges may move this share of the pixels further
 
 
@@ -41,9 +42,7 @@ def check_levels(values: np.ndarray, name: str) -> None:
 
     Raises `InputError` when more than 2 % of the uint8 ``values`` lie further than 24 from every level.
     """
-    histogram = np.bincount(np.asarray(values, np.uint8).ravel(), minlength=256)
-    distance = np.abs(np.arange(256) - _NEAREST.astype(int))
-    off = histogram[distance > _TOLERANCE].sum() / max(1, histogram.sum())
+    off = np.count_nonzero(_FAR[np.asarray(values, np.uint8)]) / max(1, np.size(values))
     if off > _MAX_OFF_SHARE:
         raise InputError(
             f"{name} has {off:.0%} of its pixels off the four levels",

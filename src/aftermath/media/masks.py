@@ -123,7 +123,7 @@ def resize_levels(frame: np.ndarray, width: int, height: int) -> np.ndarray:
         return frame
     shrinks = width * height < frame.size
     kernel = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    levels = np.flatnonzero(np.bincount(frame.ravel(), minlength=256))
+    levels = np.flatnonzero(cv2.calcHist([frame], [0], None, [256], [0, 256]))
     result = np.full((height, width), levels[0], np.uint8)
     best: np.ndarray | None = None
     for level in levels if len(levels) > 1 else []:

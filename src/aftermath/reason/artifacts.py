@@ -96,7 +96,8 @@ def _whole_px(center: np.ndarray) -> tuple[int, int]:
 
 def _cut(mask: np.ndarray) -> np.ndarray:
     """Boolean (T,): frames in which the picture's border cuts the object, so that its centre is not its own."""
-    return mask[:, 0].any(1) | mask[:, -1].any(1) | mask[:, :, 0].any(1) | mask[:, :, -1].any(1)
+    edges = (mask[:, 0], mask[:, -1], mask[:, :, 0], mask[:, :, -1])
+    return np.array([any(edge[t].any() for edge in edges) for t in range(len(mask))])
 
 
 def _around(mask: np.ndarray, center: tuple[int, int], reach: int) -> np.ndarray:

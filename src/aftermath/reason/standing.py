@@ -77,7 +77,7 @@ def _cut(image: np.ndarray, seed: np.ndarray, primary: np.ndarray) -> np.ndarray
     cv2.setRNGSeed(0)  # grabCut seeds its colour models from OpenCV's global generator
     models = np.zeros((1, 65)), np.zeros((1, 65))
     bgr = np.ascontiguousarray(image[..., ::-1])
-    cv2.grabCut(bgr, labels, None, *models, 6, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(bgr, labels, (0, 0, 1, 1), *models, 6, cv2.GC_INIT_WITH_MASK)
     found = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, pieces = cv2.connectedComponents(found)

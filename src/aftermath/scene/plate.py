@@ -90,7 +90,8 @@ def masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     ranked = np.where(valid[..., None], values, 255)
     ranked = np.sort(np.moveaxis(ranked, 0, -1), axis=-1)
     middle = np.maximum(valid.sum(axis=0) - 1, 0) // 2
-    return np.take_along_axis(ranked, middle[..., None, None], axis=-1)[..., 0] * valid.any(axis=0)[..., None]
+    ever = np.asarray(valid.any(axis=0))[..., None]
+    return np.take_along_axis(ranked, middle[..., None, None], axis=-1)[..., 0] * ever
 
 
 def _noise(samples: np.ndarray, valid: np.ndarray, median: np.ndarray) -> float:

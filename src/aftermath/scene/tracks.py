@@ -178,7 +178,7 @@ def _thing(mask: np.ndarray, top: int, left: int, lab: np.ndarray, to_plate: np.
 
 def _match(paths: list[_Path], things: list[_Thing], t: int, size: tuple[int, ...]) -> set[int]:
     """Give each path at most one piece of frame ``t``; returns the pieces taken."""
-    reach = 0.12 * float(np.hypot(*size))
+    reach = 0.12 * math.hypot(*size)
     pairs = []
     for p, path in enumerate(paths):
         for i, thing in enumerate(things):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -28,7 +28,8 @@ _SEEN_SHARE = 0.15  # fewer frames than this show what passes in front of the ob
 _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
-_INVENTED, _INSIDE = 1, 2
+_INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
+_ONE_MAP = np.zeros(0, np.float32)  # OpenCV: both coordinates stand in the first map
 _BEND_PX = 720  # long side at which parallax is measured
 
 
@@ -72,9 +73,9 @@ class Backdrop:
         else:
             bend = self._bend(t, matrix, view) if grain is not None else None
             where = _positions(matrix, view.changed.shape, bend)
-            image = cv2.remap(self.image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            flags = cv2.remap(self._flags, where, None, cv2.INTER_NEAREST)
-        reach, invented = cv2.bitwise_and(flags, _INSIDE), cv2.bitwise_and(flags, _INVENTED)
+            image = cv2.remap(self.image, where, _ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            flags = cv2.remap(self._flags, where, _ONE_MAP, cv2.INTER_NEAREST)
+        reach, invented = np.bitwise_and(flags, _INSIDE), np.bitwise_and(flags, _INVENTED)
         if (self.gains[t] != 1).any():
             image = cv2.multiply(image, np.append(self.gains[t], 1).astype(float))
         if grain is None:
@@ -138,7 +139,7 @@ def _positions(matrix: np.ndarray, shape: tuple[int, ...], bend: np.ndarray | No
         at = np.stack([(grid[..., 0] + 0.5) * sx - 0.5, (grid[..., 1] + 0.5) * sy - 0.5], axis=-1).astype(
             np.float32
         )
-        grid = grid + cv2.remap(bend, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        grid = grid + cv2.remap(bend, at, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     found = cv2.perspectiveTransform(grid, matrix).astype(np.float32)
     # sample (i, j) of the grid is pixel (i - 1) * step: shear the corners, not the centres, of the pixels
     move = np.array([[1 / step, 0, 1.0], [0, 1 / step, 1.0]])
@@ -287,7 +288,7 @@ def _gather(
     kept: dict[int, np.ndarray] = {}
     place = {int(t): n for n, t in enumerate(index)}
     shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float)
-    for t, frame in enumerate(_until(job.source(), len(job.clip))):
+    for t, frame in enumerate(islice(job.source(), len(job.clip))):
         if t in wanted:
             kept[t] = frame
         if t in place:
@@ -314,14 +315,9 @@ def _window(
     return image, cv2.warpPerspective(free, matrix, (width, height)) > 250
 
 
-def _until(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    for _, frame in zip(range(count), frames, strict=False):
-        yield frame
-
-
 def _median(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    out = np.zeros(samples.shape[1:], np.uint8)
-    for top in range(0, out.shape[0], _ROWS_AT_ONCE):
+    out = np.zeros_like(samples[0])
+    for top in range(0, len(out), _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
         out[rows] = masked_median(samples[:, rows], valid[:, rows])
     return out
@@ -333,7 +329,8 @@ def _align_samples(samples: np.ndarray, valid: np.ndarray, target: np.ndarray) -
     scale = max(1.0, max(height, width) / 800)
     size = (round(width / scale), round(height / scale))
     small_target = cv2.resize(target, size, interpolation=cv2.INTER_AREA)
-    unseen = cv2.resize((~valid.any(axis=0)).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    nowhere = np.asarray(~valid.any(axis=0), np.uint8)
+    unseen = cv2.resize(nowhere, size, interpolation=cv2.INTER_NEAREST) > 0
     for sample, ok in zip(samples, valid, strict=True):
         small = cv2.resize(sample, size, interpolation=cv2.INTER_AREA)
         hole = cv2.resize((~ok).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0

@@ -68,7 +68,7 @@ class GrainField:
             field = cv2.GaussianBlur(field, (0, 0), grain.blur_px)
             field /= max(float(field[:256].std()), 1e-6)
         field *= grain.sigma
-        self.field = field
+        self.field: np.ndarray = field
 
     def add(self, image: np.ndarray, frame: int) -> None:
         """Add grain to ``image`` float32 (H, W, 3), in place."""

@@ -16,7 +16,6 @@ __all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
 
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
-_CORE_PX = 1.5  # analysed pixels: the rim is not the thing's own colour
 _CONTACT_SHADE = 0.45
 
 
@@ -75,8 +74,8 @@ def cut_layers(job: Job, backdrop: Backdrop, frames: Frames, sprites: dict[str, 
 def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObject, sprite: Sprite) -> Layer:
     height, width = frame.shape[:2]
     sx, sy = width / job.clip.width, height / job.clip.height
-    solid = cv2.copyMakeBorder(sprite.solid.astype(np.uint8), *[_MARGIN_PX] * 4, cv2.BORDER_CONSTANT)
-    soft = cv2.copyMakeBorder(sprite.soft.astype(np.uint8), *[_MARGIN_PX] * 4, cv2.BORDER_CONSTANT)
+    solid = np.pad(sprite.solid.astype(np.uint8), _MARGIN_PX)
+    soft = np.pad(sprite.soft.astype(np.uint8), _MARGIN_PX)
     left, top = (sprite.left - _MARGIN_PX) * sx, (sprite.top - _MARGIN_PX) * sy
     size = (round(solid.shape[1] * sx), round(solid.shape[0] * sy))
     x0, y0 = round(left), round(top)

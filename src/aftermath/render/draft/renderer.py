@@ -76,7 +76,7 @@ def _frame(
         part = (keep.rows, keep.cols)
         painted[part] = cv2.blendLinear(painted[part], view.source[part], 1 - keep.weight, keep.weight)
     paint(painted, layers, t, (view.x, view.y))
-    cv2.copyTo(view.source, cv2.compare(reach, 0, cv2.CMP_EQ), painted)
+    cv2.copyTo(view.source, (reach == 0).astype(np.uint8), painted)
     frame = source.copy()
     frame[view.y : view.y + len(painted), view.x : view.x + painted.shape[1]] = painted
     return frame, invented
