@@ -21,9 +21,9 @@ def blend_weight(levels: np.ndarray, feather_px: float) -> np.ndarray:
     """How much of the new picture goes into each pixel.
 
     ``levels``: uint8 (H, W), one frame of a quadmask. ``feather_px``: the seam's width in pixels of this
-    frame. Returns float32 (H, W): exactly 0 on keep, rising with the distance from it to exactly 1. There is
-    no seam along the picture's border, where nothing is joined. Our own quadmasks reach past the object, so
-    that no share of it is mixed in.
+    frame. Returns float32 (H, W): exactly 0 on keep; 1 on the object, since the smallest share of it shows as
+    an outline; on what it affected, rising with the distance from keep to exactly 1. There is no seam along
+    the picture's border, where nothing is joined.
     """
     changed = (levels != Level.KEEP).astype(np.uint8)
     if feather_px <= 0 or not changed.any() or changed.all():
@@ -32,6 +32,7 @@ def blend_weight(levels: np.ndarray, feather_px: float) -> np.ndarray:
     region = _reach(changed)
     distance = cv2.distanceTransform(changed[region], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     weight[region] = np.minimum(distance / np.float32(feather_px + 1), 1)
+    weight[levels <= Level.OVERLAP] = 1
     return weight
 
 
