@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from aftermath.scene.align import residual_flow
 from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
 from aftermath.scene.optical_flow import warp
-from aftermath.scene.plate import masked_median
+from aftermath.scene.plate import masked_median, sample_indices
 
 __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 
@@ -29,7 +30,7 @@ _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
 _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
-_ONE_MAP = np.zeros(0, np.float32)  # OpenCV: both coordinates stand in the first map
+_ONE_MAP: Any = None  # OpenCV: both coordinates stand in the first map; an empty array misreads with INTER_NEAREST
 _BEND_PX = 720  # long side at which parallax is measured
 
 
@@ -185,16 +186,19 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     clip, scene = job.clip, job.scene
     up = np.diag([clip.source_width / clip.width, clip.source_height / clip.height, 1.0])
     to_plate = up @ scene.camera.to_plate @ np.linalg.inv(up)
-    covered = _covered(job)
+    free = _free(job)
     box = _changed_box(job, to_plate, wanted)
     left, top = int(box.x0), int(box.y0)
     width, height = int(box.x1) - left, int(box.y1) - top
     limit = max(7, min(48, _MEMORY_BYTES // (width * height * 4)))
-    index = _sample_frames(covered, limit)
+    index = sample_indices(len(clip), limit)
     samples, valid, kept = _gather(
         job, to_plate, covered, (left, top, width, height), index, set(wanted), progress
     )
     moves = scene.camera.kind is not CameraKind.STILL
+    # where something else is nearly always in the way, that is what stands there
+    enough = (shows == 2).sum(axis=0) > _SEEN_SHARE * len(index)
+    valid = (shows == 2) | ((shows == 1) & ~enough)
     image = _median(samples, valid)
     if moves:
         _align_samples(samples, valid, image)
@@ -209,15 +213,20 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     return backdrop, Frames(kept)
 
 
-def _covered(job: Job) -> np.ndarray:
-    """Boolean (T, H, W) at the analysed size: pixels that do not show the background."""
+def _free(job: Job) -> np.ndarray:
+    """uint8 (T, H, W) at the analysed size: 2 where a pixel shows the background, 1 where it shows something that is
+    not affected and moves, or seems to, 0 where it shows the object or what it changed."""
     kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
-    out = job.quadmask.primary | (job.scene.labels > 0)
+    gone = job.quadmask.primary
     for thing in job.plan.applied:
         if thing.id in job.masks:
-            out = out | (job.masks[thing.id] & job.quadmask.changed)
-    grown = np.stack([cv2.dilate(frame.astype(np.uint8), kernel) > 0 for frame in out])
-    return grown | job.scene.soft
+            gone = gone | (job.masks[thing.id] & job.quadmask.changed)
+    out = np.full(gone.shape, 2, np.uint8)
+    for t, frame in enumerate(out):
+        passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0
+        frame[passing | job.scene.soft[t]] = 1
+        frame[cv2.dilate(gone[t].astype(np.uint8), kernel) > 0] = 0
+    return out
 
 
 def _changed_box(job: Job, to_plate: np.ndarray, wanted: dict[int, Box]) -> Box:
@@ -265,18 +274,10 @@ def _inside_canvas(box: Box, job: Job, to_plate: np.ndarray) -> Box:
     return Box(max(box.x0, left), max(box.y0, top), min(box.x1, right), min(box.y1, bottom))
 
 
-def _sample_frames(covered: np.ndarray, limit: int) -> np.ndarray:
-    """Evenly spread frames; those that show more of what others hide come first where there are too many."""
-    num = len(covered)
-    if num <= limit:
-        return np.arange(num)
-    return np.unique(np.linspace(0, num - 1, limit).round().astype(int))
-
-
 def _gather(
     job: Job,
     to_plate: np.ndarray,
-    covered: np.ndarray,
+    free: np.ndarray,
     window: tuple[int, int, int, int],
     index: np.ndarray,
     wanted: set[int],
@@ -284,7 +285,7 @@ def _gather(
 ) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
     left, top, width, height = window
     samples = np.zeros((len(index), height, width, 3), np.uint8)
-    valid = np.zeros((len(index), height, width), bool)
+    shows = np.zeros((len(index), height, width), np.uint8)
     kept: dict[int, np.ndarray] = {}
     place = {int(t): n for n, t in enumerate(index)}
     shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float)
@@ -293,13 +294,13 @@ def _gather(
             kept[t] = frame
         if t in place:
             n = place[t]
-            free = cv2.resize((~covered[t]).astype(np.uint8) * 255, frame.shape[1::-1])
-            samples[n], valid[n] = _window(frame, free, shift @ to_plate[t], window)
+            level = cv2.resize(free[t], frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            samples[n], shows[n] = _window(frame, level, shift @ to_plate[t], window)
             gain = job.scene.gains[t]
             if (gain != 1).any():
                 samples[n] = np.clip(samples[n] / gain, 0, 255)
         progress(t + 1, 2 * len(job.clip))
-    return samples, valid, kept
+    return samples, shows, kept
 
 
 def _window(
@@ -310,9 +311,9 @@ def _window(
     whole = np.array_equal(matrix, np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float))
     if whole and left >= 0 and top >= 0 and left + width <= frame.shape[1] and top + height <= frame.shape[0]:
         rows, cols = slice(top, top + height), slice(left, left + width)
-        return frame[rows, cols], free[rows, cols] > 250
+        return frame[rows, cols], free[rows, cols]
     image = cv2.warpPerspective(frame, matrix, (width, height), flags=cv2.INTER_CUBIC)
-    return image, cv2.warpPerspective(free, matrix, (width, height)) > 250
+    return image, cv2.warpPerspective(free, matrix, (width, height), flags=cv2.INTER_NEAREST)
 
 
 def _median(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
