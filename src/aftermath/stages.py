@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from aftermath.ahead import ahead
 from aftermath.composite import blend_weight, seam_width_px
 from aftermath.config import Engine, RemoveOptions
 from aftermath.core import AffectedObject, Clip, Level, Plan, Quadmask
@@ -153,8 +154,10 @@ def paint(
         rendered = build_renderer(engine).render(job, session.steps("render"))
         source = _counted(read_frames(clip_file), len(levels), steps)
         with VideoWriter(session.output, info, options.codec, warn=session.warn) as writer:
-            for frame, mask, rgb in zip(source, read_masks(quadmask), rendered.frames, strict=True):
-                writer.write(frame, rgb, blend_weight(mask, seam_px))
+            weights = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
+            # what is next is painted while this is encoded
+            for frame, weight, rgb in zip(source, ahead(weights), ahead(rendered.frames), strict=True):
+                writer.write(frame, rgb, weight)
         return rendered.report
 
     return session.produce(

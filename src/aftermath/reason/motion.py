@@ -24,6 +24,7 @@ _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
 _FAINT, _VERY_FAINT = 0.45, 0.25  # of the object's own contrast: a reflection is paler than what it reflects
 _SCRAP_SHARE = 0.0004  # of the picture
+_SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
 
 
@@ -150,6 +151,8 @@ class _View:
                 if event is None:
                     continue
                 finding = self.finding(track.id, mover, event)
+                if self.scene.camera.residual_px > _SURE_PX:
+                    finding = _only_offered(finding)
                 found.append(finding)
                 waiting.remove(track)
                 causes.append(Cause(finding.thing.noun, mover, event.first))
@@ -334,6 +337,14 @@ class _View:
             if not (-far < x < 2 * far and -far < y < 2 * far):
                 break
         return tuple(points)
+
+
+def _only_offered(finding: _Finding) -> _Finding:
+    """Where the camera's own motion is not fully explained, what seems to move may only be misregistered."""
+    doubt = "; the camera's motion is not fully explained here, so this is a guess"
+    thing = finding.thing
+    unsure = replace(thing, applied=False, why=thing.why + doubt, confidence=min(thing.confidence, 0.4))
+    return replace(finding, thing=unsure)
 
 
 def _color_name(rgb: np.ndarray) -> str:

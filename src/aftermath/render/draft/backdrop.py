@@ -30,7 +30,9 @@ _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
 _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
-_ONE_MAP: Any = None  # OpenCV: both coordinates stand in the first map; an empty array misreads with INTER_NEAREST
+_ONE_MAP: Any = (
+    None  # OpenCV: both coordinates stand in the first map; an empty array misreads with INTER_NEAREST
+)
 _BEND_PX = 720  # long side at which parallax is measured
 
 
@@ -192,8 +194,8 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     width, height = int(box.x1) - left, int(box.y1) - top
     limit = max(7, min(48, _MEMORY_BYTES // (width * height * 4)))
     index = sample_indices(len(clip), limit)
-    samples, valid, kept = _gather(
-        job, to_plate, covered, (left, top, width, height), index, set(wanted), progress
+    samples, shows, kept = _gather(
+        job, to_plate, free, (left, top, width, height), index, set(wanted), progress
     )
     moves = scene.camera.kind is not CameraKind.STILL
     # where something else is nearly always in the way, that is what stands there

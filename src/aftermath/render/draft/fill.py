@@ -21,7 +21,7 @@ __all__ = ["complete"]
 
 _WORKING_HOLE_PX = 40_000  # the hole's area at the working size
 _WORKING_WINDOW_PX = 300_000
-_SLIVERS_ACROSS = 600  # in a large picture a sliver may be this share of its long side
+_SLIVERS_ACROSS = 400  # in a large picture a sliver may be this share of its long side
 _SLIVER_PX = 2  # a hole no thicker than twice this shows no texture
 _WINDOW_DEPTHS = 12  # surroundings copied from, in depths of the hole; never further than its box is long
 _TILE_PX = 512  # a hole spread thinly over a large picture is done in tiles of this side
