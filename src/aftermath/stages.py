@@ -146,8 +146,8 @@ def paint(
             plan=reasoning.plan,
             scene=scene,
             masks=reasoning.masks,
-            source=lambda: (frame.rgb() for frame in read_frames(clip_file)),
-            quadmask_source=lambda: read_masks(quadmask),
+            source=lambda: ahead(frame.rgb() for frame in read_frames(clip_file)),
+            quadmask_source=lambda: ahead(read_masks(quadmask)),
             prompt=prompt,
             seed=options.seed,
         )

@@ -17,13 +17,21 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.core.channels import channel_max, channel_min
 
-__all__ = ["Plate", "build_plate", "exposure_gains", "sample_indices", "warp_to_plate"]
+__all__ = [
+    "Plate",
+    "build_plate",
+    "exposure_gains",
+    "masked_median",
+    "sample_indices",
+    "seen_enough",
+    "warp_to_plate",
+]
 
 _MAX_SAMPLES = 48
 _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
 _SPECK_PX, _MAX_PATCHES = 12, 80
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
-_SEEN_SHARE = 0.15  # a gap this brief in what covers a pixel shows what passes in front, not what is behind
+_SEEN_SHARE, _GLIMPSE_SHARE = 0.3, 0.05  # of the frames
 _ROWS_AT_ONCE = 96
 
 
@@ -78,11 +86,21 @@ def build_plate(samples: np.ndarray, valid: np.ndarray, *, settle: bool = True) 
     for top in range(0, height, _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
         median[rows] = masked_median(samples[:, rows], valid[:, rows])
-    seen = valid.sum(axis=0) > _SEEN_SHARE * num
+    seen = seen_enough(valid)
     noise = _noise(samples, valid, median)
     if settle and num >= 4:
         median = _settle_two_states(samples, valid, median, max(12.0, 5 * noise))
     return Plate(median, seen, noise)
+
+
+def seen_enough(valid: np.ndarray) -> np.ndarray:
+    """Where ``valid`` boolean (N, h, w) frames show the background, not what passes in front of the object.
+
+    A glimpse at the beginning or the end of a clip may be brief; one between two covered times must be long.
+    """
+    count = valid.sum(axis=0)
+    at_an_end = valid[0] | valid[-1]
+    return (count > _SEEN_SHARE * len(valid)) | (at_an_end & (count > _GLIMPSE_SHARE * len(valid)))
 
 
 def masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -18,14 +18,13 @@ from aftermath.scene.align import residual_flow
 from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
 from aftermath.scene.optical_flow import warp
-from aftermath.scene.plate import masked_median, sample_indices
+from aftermath.scene.plate import masked_median, sample_indices, seen_enough
 
 __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
-_SEEN_SHARE = 0.15  # fewer frames than this show what passes in front of the object, not what is behind
 _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
@@ -199,13 +198,13 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     )
     moves = scene.camera.kind is not CameraKind.STILL
     # where something else is nearly always in the way, that is what stands there
-    enough = (shows == 2).sum(axis=0) > _SEEN_SHARE * len(index)
+    enough = seen_enough(shows == 2)
     valid = (shows == 2) | ((shows == 1) & ~enough)
     image = _median(samples, valid)
     if moves:
         _align_samples(samples, valid, image)
         image = _median(samples, valid)
-    seen = valid.sum(axis=0) > _SEEN_SHARE * len(index)
+    seen = seen_enough(valid)
     grain = _grain(samples, valid, image)
     never_seen = ~seen & _needed(job, to_plate, (left, top, width, height))
     unseen = ~seen & ~never_seen  # no frame will show it; whatever is there now is better than nothing
