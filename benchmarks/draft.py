@@ -42,6 +42,7 @@ from rich.table import Table
 from scores import center_errors, intersection_over_union, psnr, ssim
 
 from aftermath.core import Box, Quadmask
+from aftermath.media.arrays import load_arrays
 from aftermath.media.video import probe, read_clip
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +115,11 @@ def luma(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray()[: frame.height] for frame in container.decode(video=0)]
     return np.stack(frames)
+
+
+def segmented(run: Run) -> np.ndarray:
+    """The object as it was found, boolean (T, H, W): without the halo that its quadmask takes along."""
+    return load_arrays(run.folder / "stages" / "segment.npz")["primary"]
 
 
 def decode_quadmask(path: Path) -> Quadmask:
@@ -197,7 +203,7 @@ def understanding(example: Example, run: Run) -> list[str]:
     wrong = [one for one in findings if not any(_is_found(thing, one) for thing in things)]
     return [
         example.truth["name"],
-        f"{intersection_over_union(ours.primary, example.quadmask.primary):.3f}",
+        f"{intersection_over_union(segmented(run), example.quadmask.primary):.3f}",
         f"{intersection_over_union(ours.affected[1:], example.quadmask.affected[1:]):.3f}",
         f"{intersection_over_union(ours.changed[1:], example.quadmask.changed[1:]):.3f}",
         f"{len(found)} of {len(things)}",

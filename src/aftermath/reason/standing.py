@@ -91,11 +91,15 @@ def drop_below(thing: np.ndarray, primary: np.ndarray) -> float:
 
     ``thing`` and ``primary`` boolean (H, W). Seen from above, the object shows its top face, of depth d, over its
     front, of height h; a thing in the middle of the top face stands d/2 below the object's highest pixel and comes
-    to rest d/2 above its lowest, so it falls by the object's height in the picture less d.
+    to rest d/2 above its lowest, so it falls by the object's height in the picture less d. The thing's lowest pixel is
+    the front of its own base, as much foreshortened as the top face (taken to be as deep as it is wide).
     """
     on, below = Box.of_mask(thing), Box.of_mask(primary)
     if on is None or below is None:
         return 0.0
-    half_depth = max(0.0, on.y1 - below.y0)
+    lowest = thing[int(on.y1 - max(2, 0.08 * on.height)) : int(on.y1)]
+    base = float(np.count_nonzero(lowest.any(axis=0)))
+    front = max(0.0, on.y1 - below.y0)  # of the thing's own base, which stands before its middle
+    half_depth = front * below.width / (below.width + base)
     least = max(0.0, below.y1 - on.y1) * 0.5
     return float(max(below.height - 2 * half_depth, least))
