@@ -70,6 +70,22 @@ class AffectedObject:
     directed: bool = False
     applied: bool = True
 
+    def positions(self) -> dict[int, tuple[float, float]]:
+        """The path with every frame filled in, frame to (x, y) in source pixels; empty without a path.
+
+        Between two points straight and even. A directed path holds its last point to the end; one that was
+        computed ends where the thing left the picture.
+        """
+        if not self.path:
+            return {}
+        points = sorted(self.path, key=lambda point: point.frame)
+        frames = [point.frame for point in points]
+        first, last = max(self.frames[0], frames[0]), self.frames[1]
+        asked = range(first, last if self.directed else min(last, frames[-1] + 1))
+        xs = np.interp(asked, frames, [point.x for point in points])
+        ys = np.interp(asked, frames, [point.y for point in points])
+        return {t: (float(x), float(y)) for t, x, y in zip(asked, xs, ys, strict=True)}
+
 
 @dataclass(frozen=True)
 class Belonging:

@@ -66,9 +66,8 @@ def _moved(
     if thing.action is Action.STAYS and not thing.path:
         for t in range(first, last):
             stamp(out[t], shape, sprite, *_carried_by_camera(scene, sprite, t))
-    for point in thing.path:
-        if first <= point.frame < last:
-            stamp(out[point.frame], shape, sprite, point.x * sx, point.y * sy)
+    for t, (x, y) in thing.positions().items():
+        stamp(out[t], shape, sprite, x * sx, y * sy)
     return out
 
 

@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from aftermath.core import Action, PathPoint, Plan, Quadmask
-from aftermath.reason.base import Hint
+from aftermath.core import Action, Level, PathPoint, Plan, Quadmask
+from aftermath.reason.base import Hint, Reasoning
+from aftermath.reason.regions import build_quadmask
 from scenes import (
     BLUE,
     RED,
@@ -118,8 +119,11 @@ def test_a_directed_path_wins():
             for thing in plan.affected
         )
     )
-    everything = Quadmask.from_masks(removal.primary, np.ones_like(removal.primary))
-    frames, _ = render(removal, directed, everything)
+    told = Reasoning(directed, removal.reasoning.masks)
+    quadmask = build_quadmask(removal.clip, removal.scene, removal.primary, told)
+    frames, _ = render(removal, directed, quadmask)
+    for frame, levels in zip(frames, quadmask, strict=True):  # what the composite lets through
+        frame[levels == Level.KEEP] = 0
     for t, center in ((24, (200, 60)), (28, (200, 60 - 20 * 4 / 7)), (31, (200, 40))):
         assert np.abs(center_of_color(frames[t], BLUE) - center).max() < 2
 

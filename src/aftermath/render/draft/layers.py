@@ -142,13 +142,7 @@ def _path(
     first, last = thing.frames
     to_plate = job.scene.camera.to_plate
     if thing.path:
-        known = {p.frame: (p.x, p.y) for p in thing.path}
-        frames = sorted(known)
-        xs, ys = np.array([known[f] for f in frames]).T
-        asked = np.arange(
-            max(first, frames[0]), last if thing.directed or frames[-1] + 1 >= last else frames[-1] + 1
-        )
-        return {int(t): (float(np.interp(t, frames, xs)), float(np.interp(t, frames, ys))) for t in asked}
+        return thing.positions()
     rest = to_plate[sprite.frame] @ (*sprite.center, 1.0)
     out = {}
     for t in range(first, last):
