@@ -96,4 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = error.exit_code
     except typer.Abort:
         code = 130
+    if code == 130:
+        # CPython dies of SIGINT in place of our exit code where the interrupt met a class that was being made from
+        # text (a dataclass in a late import), handled or not; making anything from text again takes that mark off
+        exec("")
     sys.exit(code or 0)
