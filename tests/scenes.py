@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -14,7 +14,7 @@ from aftermath.core import Clip, Plan, Quadmask
 from aftermath.reason.base import Hint, Reasoning
 from aftermath.reason.motion import MotionReasoner
 from aftermath.reason.regions import build_quadmask
-from aftermath.render.base import Job, Rendered
+from aftermath.render.base import Job, Rendered, Source
 from aftermath.render.draft.renderer import DraftRenderer
 from aftermath.scene.analyse import analyse_scene
 from aftermath.scene.base import Scene
@@ -127,16 +127,25 @@ def render(
     quadmask: Quadmask,
     *,
     seed: int = 0,
-    source: Callable[[], Iterator[np.ndarray]] | None = None,
+    source: Source | None = None,
 ) -> tuple[np.ndarray, Rendered]:
     """Run the draft renderer; the frames at full size, uint8 (T, H, W, 3), and the `Rendered`."""
     job = Job(
         removal.clip, quadmask, plan, removal.scene, removal.reasoning.masks,
-        source or (lambda: iter(removal.drawn.clip.frames)),
+        source or frames_of(removal.drawn.clip.frames),
         lambda: (enlarged(levels, removal.shrink) for levels in quadmask), seed=seed,
     )  # fmt: skip
     rendered = DraftRenderer().render(job, silent)
     return np.stack(list(rendered.frames)), rendered
+
+
+def frames_of(frames: np.ndarray) -> Source:
+    """A job's source over frames in memory, uint8 (T, H, W, 3)."""
+
+    def source(only: Collection[int] | None = None) -> Iterator[np.ndarray]:
+        return (frame for t, frame in enumerate(frames) if only is None or t in only)
+
+    return source
 
 
 def enlarged(levels: np.ndarray, factor: int) -> np.ndarray:

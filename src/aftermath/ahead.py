@@ -1,15 +1,19 @@
-"""Work on what comes next while this is used: one thread, a few items ahead."""
+"""Work on what comes next while this is used, or on several things at once."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["ahead"]
+__all__ = ["ahead", "at_once"]
 
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 _DEPTH = 2  # full-size frames are large
 
 
@@ -59,3 +63,24 @@ def ahead(items: Iterable[_T], depth: int = _DEPTH) -> Iterator[_T]:
     finally:
         stop.set()
         thread.join()
+
+
+def at_once(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+    """``function`` of each item, in their order, as many at a time as there are processors.
+
+    For work that NumPy and OpenCV do outside the interpreter's lock, on items that do not share what they write.
+    An exception is raised where the result would have come.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers, "at-once") as pool:
+        waiting: deque[Future[_R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

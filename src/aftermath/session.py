@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from aftermath.ahead import at_once
 from aftermath.config import Codec, MaskOptions
 from aftermath.core import Clip
 from aftermath.errors import InputError
@@ -104,7 +105,9 @@ class Session:
     def given_levels(self) -> np.ndarray:
         """The user's quadmask, uint8 (T, H, W) at the analysed size, read when first needed."""
         width, height = self.clip.width, self.clip.height
-        return np.stack([resize_levels(levels, width, height) for levels in self.given_quadmask()])
+        return np.stack(
+            list(at_once(lambda levels: resize_levels(levels, width, height), self.given_quadmask()))
+        )
 
     def given_quadmask(self) -> Iterator[np.ndarray]:
         """The user's quadmask, frame by frame. Raises `InputError` where it does not fit the clip."""

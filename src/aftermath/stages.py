@@ -7,7 +7,7 @@ in the run folder where that is still good.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -139,6 +139,10 @@ def paint(
     clip_file, info, prompt = session.info.path, session.info, session.request.prompt
     seam_px = seam_width_px(options.feather_px, info.width, info.height)
 
+    def source(only: Collection[int] | None = None) -> Iterator[np.ndarray]:
+        frames = read_frames(clip_file)
+        return ahead(frame.rgb() for frame in frames if only is None or frame.index in only)
+
     def write(steps: Steps) -> Mapping[str, Any]:
         job = Job(
             clip=session.clip,
@@ -146,17 +150,17 @@ def paint(
             plan=reasoning.plan,
             scene=scene,
             masks=reasoning.masks,
-            source=lambda: ahead(frame.rgb() for frame in read_frames(clip_file)),
+            source=source,
             quadmask_source=lambda: ahead(read_masks(quadmask)),
             prompt=prompt,
             seed=options.seed,
         )
         rendered = build_renderer(engine).render(job, session.steps("render"))
-        source = _counted(read_frames(clip_file), len(levels), steps)
+        pictures = _counted(read_frames(clip_file), len(levels), steps)
         with VideoWriter(session.output, info, options.codec, warn=session.warn) as writer:
             weights = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
             # what is next is painted while this is encoded
-            for frame, weight, rgb in zip(source, ahead(weights), ahead(rendered.frames), strict=True):
+            for frame, weight, rgb in zip(pictures, ahead(weights), ahead(rendered.frames), strict=True):
                 writer.write(frame, rgb, weight)
         return rendered.report
 

@@ -58,7 +58,7 @@ _RECIPES = {
         "libx264",
         (".mp4", ".mov", ".m4v", ".mkv"),
         _yuv(8, 10),
-        {"crf": "14", "preset": "faster", "rc-lookahead": "10", "mbtree": "0"},
+        {"crf": "13", "preset": "veryfast", "rc-lookahead": "10", "mbtree": "0"},
         whole_chroma=True,
     ),
     Codec.HEVC: Recipe(

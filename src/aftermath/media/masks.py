@@ -105,7 +105,7 @@ def _values(frame: SourceFrame) -> np.ndarray:
     if luma.dtype != np.uint8:
         luma = (luma >> (planes.bit_depth(picture.format.name) - 8)).astype(np.uint8)
     if picture.color_range == _MPEG:
-        return _STRETCHED[luma]
+        return cv2.LUT(luma, _STRETCHED)
     return luma.copy()
 
 
@@ -127,9 +127,8 @@ def resize_levels(frame: np.ndarray, width: int, height: int) -> np.ndarray:
     result = np.full((height, width), levels[0], np.uint8)
     best: np.ndarray | None = None
     for level in levels if len(levels) > 1 else []:
-        share = cv2.resize(
-            ((frame == level) * np.uint8(255)).astype(np.float32), (width, height), interpolation=kernel
-        )
+        here = (frame == level).astype(np.uint16) * np.uint16(0xFFFF)  # half the memory of floats
+        share = cv2.resize(here, (width, height), interpolation=kernel)
         if best is None:
             best = share
         else:

@@ -37,6 +37,7 @@ __all__ = [
     "to_rgb",
 ]
 
+_STRIP_PX = 64  # rows blended at a time: a whole number of chroma samples
 _ACCURATE = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 _RGB_ORDER = ([0, 1, 0], [0, 0, 1], [1, 0, 0])  # planes of gbrp: green, blue, red
@@ -170,8 +171,9 @@ def to_rgb(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndar
     colour = Colour.of(frame)
     if _subsampling(frame.format.name) != (1, 1):  # a copy has no tag of where chroma stands
         frame = from_planes(planes_of(frame), frame.format.name, frame)
-    rgb = convert(frame, "rgb24", colour, Colour(colour.matrix, full=True), size)
-    return np.ascontiguousarray(rgb.to_ndarray())
+    # to planes, since swscale takes three times as long to write the same values side by side
+    green, blue, red = planes_of(convert(frame, "gbrp", colour, Colour(colour.matrix, full=True), size))
+    return cv2.merge([red, green, blue])
 
 
 def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
@@ -271,35 +273,42 @@ def put_in(frame: av.VideoFrame, rgb: np.ndarray, weight: np.ndarray) -> av.Vide
     mean of its pixels. Samples whose pixels all weigh 0 are not touched, and what ``rgb`` holds there does
     not matter.
     """
-    rows, columns = _extent(weight, _subsampling(frame.format.name))
-    if rows.stop == 0:
-        return frame
     name = frame.format.name
-    frame = from_planes(planes_of(frame), name, frame)
-    weight = np.ascontiguousarray(weight[rows, columns], np.float32)
-    patch = cv2.transform(rgb[rows, columns].astype(np.float32), _from_rgb(name, Colour.of(frame)))
-    patch = patch.reshape(*weight.shape, -1)
+    step, matrix, mixed = _subsampling(name), _from_rgb(name, Colour.of(frame)), None
+    for top in range(0, frame.height, _STRIP_PX):  # what is being blended stays in the processor's cache
+        rows = slice(top, min(top + _STRIP_PX, frame.height))
+        columns = _extent(weight[rows], step[0])
+        if columns.stop > 0:
+            mixed = mixed or from_planes(planes_of(frame), name, frame)
+            _put_strip(mixed, rows, columns, rgb, weight, matrix)
+    return mixed or frame
+
+
+def _put_strip(
+    frame: av.VideoFrame,
+    rows: slice,
+    columns: slice,
+    rgb: np.ndarray,
+    weight: np.ndarray,
+    matrix: np.ndarray,
+) -> None:
+    """Blend these rows and columns, which begin with a whole chroma sample, into ``frame``."""
+    part = np.ascontiguousarray(weight[rows, columns], np.float32)
+    patch = cv2.transform(rgb[rows, columns].astype(np.float32), matrix).reshape(*part.shape, -1)
     for plane, channel in zip(planes_of(frame), np.moveaxis(patch, -1, 0), strict=False):  # alpha stays
         x, y = -(-frame.width // plane.shape[1]), -(-frame.height // plane.shape[0])
         view = plane[rows.start // y : -(-rows.stop // y), columns.start // x : -(-columns.stop // x)]
-        _blend(view, channel, weight, (x, y))
-    return frame
+        _blend(view, channel, part, (x, y))
 
 
-def _extent(weight: np.ndarray, step: tuple[int, int]) -> tuple[slice, slice]:
-    """(rows, columns) that hold every weight above 0, from a whole chroma sample on; empty where there is
-    none.
-    """
-    rows, columns = np.flatnonzero(weight.max(axis=1) > 0), np.flatnonzero(weight.max(axis=0) > 0)
-    if rows.size == 0:
-        return slice(0, 0), slice(0, 0)
-    x, y = step
-    bottom, right = -(-(rows[-1] + 1) // y) * y, -(-(columns[-1] + 1) // x) * x
-    height, width = weight.shape
-    return (
-        slice(int(rows[0]) // y * y, min(int(bottom), height)),
-        slice(int(columns[0]) // x * x, min(int(right), width)),
-    )
+def _extent(weight: np.ndarray, step: int) -> slice:
+    """The columns that hold every weight above 0, from a whole chroma sample (``step`` pixels) on; empty where there
+    is none."""
+    columns = np.flatnonzero(weight.max(axis=0) > 0)
+    if columns.size == 0:
+        return slice(0, 0)
+    right = -(-(int(columns[-1]) + 1) // step) * step
+    return slice(int(columns[0]) // step * step, min(right, weight.shape[1]))
 
 
 def _from_rgb(pix_fmt: str, colour: Colour) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,10 +11,18 @@ import numpy as np
 from aftermath.core import Clip, Plan, Quadmask
 from aftermath.scene.base import Scene
 
-__all__ = ["Job", "Progress", "Rendered", "Renderer"]
+__all__ = ["Job", "Progress", "Rendered", "Renderer", "Source"]
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
+
+
+class Source(Protocol):
+    """The clip's frames at full size."""
+
+    def __call__(self, only: Collection[int] | None = None) -> Iterator[np.ndarray]:
+        """Start a new pass: every frame in order, uint8 (H, W, 3) RGB, or those whose index is in ``only``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,8 @@ class Job:
     """One clip to render.
 
     ``clip``, ``quadmask``, ``scene`` and ``masks`` are at the analysed size. ``source`` starts a new pass over the
-    frames at full size, uint8 (H, W, 3) RGB, as often as the renderer needs; ``quadmask_source`` does the same for
-    the full-size quadmask, uint8 (H, W).
+    frames at full size as often as the renderer needs; ``quadmask_source`` does the same for the full-size quadmask,
+    uint8 (H, W).
     """
 
     clip: Clip
@@ -31,7 +39,7 @@ class Job:
     plan: Plan
     scene: Scene
     masks: Mapping[str, np.ndarray]
-    source: Callable[[], Iterator[np.ndarray]]
+    source: Source
     quadmask_source: Callable[[], Iterator[np.ndarray]]
     prompt: str = ""
     seed: int = 0

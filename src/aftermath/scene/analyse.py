@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from aftermath.ahead import at_once
 from aftermath.core import Clip
 from aftermath.scene.align import align
 from aftermath.scene.base import CameraKind, Scene
@@ -45,19 +46,27 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     moves = camera.kind is not CameraKind.STILL
     plate = build_plate(samples, valid, settle=not moves)
     if moves:
-        for sample, ok in zip(samples, valid, strict=True):
-            sample[:] = align(plate.image, sample, ~ok | ~plate.seen)
+        first = plate
+        aligned = at_once(
+            lambda n: align(first.image, samples[n], ~valid[n] | ~first.seen), range(len(samples))
+        )
+        for n, sample in enumerate(aligned):
+            samples[n] = sample
         plate = build_plate(samples, valid)
     all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
         np.float32
     )
-    differences: list[Difference] = []
-    for t in range(num):
+
+    def look(t: int) -> Difference:
         image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], clip.frames.shape[1:3])
         lit = np.clip(image * all_gains[t], 0, 255).astype(np.uint8) if (all_gains[t] != 1).any() else image
         if moves:
             lit = align(clip.frames[t], lit, ~known | primary[t])
-        differences.append(difference(clip.frames[t], lit, known & ~primary[t], plate.noise))
+        return difference(clip.frames[t], lit, known & ~primary[t], plate.noise)
+
+    differences: list[Difference] = []
+    for t, found in enumerate(at_once(look, range(num))):
+        differences.append(found)
         tell(num + t + 1, 2 * num)
     tracks, labels = follow(clip.frames, differences, primary, camera.to_plate)
     soft = np.stack([d.soft | (d.solid & (labels[t] == 0)) for t, d in enumerate(differences)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -32,7 +33,7 @@ _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share 
 _SPECK_PX, _MAX_PATCHES = 12, 80
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
 _SEEN_SHARE, _GLIMPSE_SHARE = 0.3, 0.05  # of the frames
-_ROWS_AT_ONCE = 96
+_SAMPLES_AT_ONCE = 1 << 15  # what is sorted together stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,8 @@ def build_plate(samples: np.ndarray, valid: np.ndarray, *, settle: bool = True) 
     ``valid`` boolean (N, h, w) is False where a sample does not count: the primary object, outside the frame.
     ``settle`` decides between two lasting appearances; without it the more frequent one is taken.
     """
-    num, height, width = valid.shape
-    median = np.zeros((height, width, 3), np.uint8)
-    for top in range(0, height, _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        median[rows] = masked_median(samples[:, rows], valid[:, rows])
+    num = len(valid)
+    median = masked_median(samples, valid)
     seen = seen_enough(valid)
     noise = _noise(samples, valid, median)
     if settle and num >= 4:
@@ -104,12 +102,46 @@ def seen_enough(valid: np.ndarray) -> np.ndarray:
 
 
 def masked_median(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Median over axis 0 of uint8 (N, ..., C) where ``valid`` (N, ...) holds; 0 where it never does."""
-    ranked = np.where(valid[..., None], values, 255)
-    ranked = np.sort(np.moveaxis(ranked, 0, -1), axis=-1)
-    middle = np.maximum(valid.sum(axis=0) - 1, 0) // 2
-    ever = np.asarray(valid.any(axis=0))[..., None]
-    return np.take_along_axis(ranked, middle[..., None, None], axis=-1)[..., 0] * ever
+    """Median over axis 0 of uint8 (N, ..., C) where ``valid`` (N, ...) holds; 0 where it never does.
+
+    The lower of two in the middle. Sorted by a network of minima and maxima over whole rows of pixels, which keeps
+    the processor's widest instructions busy: sorting each pixel by itself takes ten times as long.
+    """
+    out = np.zeros(values.shape[1:], np.uint8)
+    steps = _sorting_network(len(values))
+    at_once = max(1, _SAMPLES_AT_ONCE // max(1, out[:1].size))
+    for start in range(0, len(out), at_once):
+        part = slice(start, start + at_once)
+        shows = valid[:, part]
+        ranked = list(np.where(shows[..., None], values[:, part], np.uint8(255)))
+        spare = np.empty_like(ranked[0])
+        for low, high in steps:
+            np.minimum(ranked[low], ranked[high], out=spare)
+            np.maximum(ranked[low], ranked[high], out=ranked[high])
+            ranked[low], spare = spare, ranked[low]
+        count = np.count_nonzero(shows, axis=0)
+        middle = (np.maximum(count - 1, 0) // 2)[None, ..., None]
+        out[part] = np.take_along_axis(np.stack(ranked), middle, axis=0)[0]
+        out[part][count == 0] = 0
+    return out
+
+
+@cache
+def _sorting_network(num: int) -> tuple[tuple[int, int], ...]:
+    """Pairs to be put in order, one after the other, that sort ``num`` items: Batcher's merge exchange (Knuth, The Art
+    of Computer Programming, volume 3, 5.2.2, algorithm M)."""
+    pairs: list[tuple[int, int]] = []
+    top = 1 << max(0, (num - 1).bit_length() - 1)
+    half = top
+    while half > 0 and num > 1:
+        apart, reach, odd = half, top, 0
+        while True:
+            pairs += [(i, i + apart) for i in range(num - apart) if i & half == odd]
+            if reach == half:
+                break
+            apart, reach, odd = reach - half, reach >> 1, half
+        half >>= 1
+    return tuple(pairs)
 
 
 def _noise(samples: np.ndarray, valid: np.ndarray, median: np.ndarray) -> float:

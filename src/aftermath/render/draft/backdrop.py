@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import cv2
 import numpy as np
 
+from aftermath.ahead import at_once
 from aftermath.core import Box, Level
 from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
@@ -25,13 +26,16 @@ __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
-_ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
 _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
 _ONE_MAP: Any = (
     None  # OpenCV: both coordinates stand in the first map; an empty array misreads with INTER_NEAREST
 )
+_STRIP_PX = 64  # rows painted at a time
+_GRID_PX = 16
+_LIGHT_PX = 240  # long side at which the difference of exposure is measured
+_ALIGN_PX = 800  # long side at which samples of the plate are laid on one another
 _BEND_PX = 720  # long side at which parallax is measured
 
 
@@ -60,31 +64,47 @@ class Backdrop:
     def in_frame(
         self, t: int, view: View, grain: GrainField | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The plate as frame ``t`` sees it inside ``view``: bent and lit like the source around it, with grain.
+        """The plate as frame ``t`` sees it where ``view`` changes: bent and lit like the source around it, with grain.
 
-        Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array; uint8 (h, w), not 0 where the
-        plate reaches; uint8 (h, w), 1 where it was invented.
+        Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array, the source's own pixels where
+        nothing changes; uint8 (h, w), not 0 where the plate reaches and was painted; uint8 (h, w), 1 where it was
+        invented.
         """
         shift = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], float)
         matrix = (
             np.linalg.inv(shift) @ self.to_plate[t] @ np.array([[1, 0, view.x], [0, 1, view.y], [0, 0, 1]])
         )
-        if not self.moves:  # whole pixels: nothing is resampled
-            corner = round(matrix[0, 2]), round(matrix[1, 2])
-            image, flags = (_cut(x, *corner, view.changed.shape) for x in (self.image, self._flags))
-        else:
-            bend = self._bend(t, matrix, view) if grain is not None else None
-            where = _positions(matrix, view.changed.shape, bend)
-            image = cv2.remap(self.image, where, _ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            flags = cv2.remap(self._flags, where, _ONE_MAP, cv2.INTER_NEAREST)
-        reach, invented = np.bitwise_and(flags, _INSIDE), np.bitwise_and(flags, _INVENTED)
-        if (self.gains[t] != 1).any():
-            image = cv2.multiply(image, np.append(self.gains[t], 1).astype(float))
-        if grain is None:
-            return image, reach, invented
-        change = _exposure(image, view, reach)
-        grain.add(change, t)
-        return cv2.add(image, change, dtype=cv2.CV_8U), reach, invented
+        bend = self._bend(t, matrix, view) if self.moves and grain is not None else None
+        grid = _grid(matrix, view.changed.shape, bend) if self.moves else None
+        gain = self.gains[t] if (self.gains[t] != 1).any() else None
+
+        def sample(rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+            image, flags = self._sample(grid, matrix, rows, cols)
+            return image if gain is None else cv2.multiply(image, np.append(gain, 1).astype(float)), flags
+
+        light = None if grain is None else _exposure(sample, view)
+        painted, found = view.source.copy(), np.zeros(view.changed.shape, np.uint8)
+        for rows, cols in _strips(view.changed):
+            image, found[rows, cols] = sample(rows, cols)
+            if grain is not None and light is not None:
+                change = light.part(rows, cols)
+                grain.add(change, t, (rows.start, cols.start))
+                image = cv2.add(image, change, dtype=cv2.CV_8U)
+            painted[rows, cols] = image
+        return painted, np.bitwise_and(found, _INSIDE), np.bitwise_and(found, _INVENTED)
+
+    def _sample(
+        self, grid: np.ndarray | None, matrix: np.ndarray, rows: slice, cols: slice
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The plate and its flags at these rows and columns of a view, which may step over pixels."""
+        if grid is None:  # whole pixels: nothing is resampled
+            x, y = round(matrix[0, 2]) + cols.start, round(matrix[1, 2]) + rows.start
+            shape, every = (rows.stop - rows.start, cols.stop - cols.start), slice(None, None, rows.step)
+            image, flags = (_cut(values, x, y, shape)[every, every] for values in (self.image, self._flags))
+            return image, flags
+        where = _positions(grid, rows, cols)
+        image = cv2.remap(self.image, where, _ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return image, cv2.remap(self._flags, where, _ONE_MAP, cv2.INTER_NEAREST)
 
     def __post_init__(self) -> None:
         self._flags = np.where(self.never_seen, _INSIDE | _INVENTED, _INSIDE).astype(np.uint8)
@@ -127,14 +147,23 @@ def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarra
     return out
 
 
-def _positions(matrix: np.ndarray, shape: tuple[int, ...], bend: np.ndarray | None) -> np.ndarray:
-    """Where in the plate each pixel of a view of ``shape`` (h, w) is found: float32 (h, w, 2), (x, y).
+def _strips(changed: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Bands of rows, each with the columns in which it is ``changed`` boolean (h, w): little is painted that nobody
+    sees, and what is being painted stays in the processor's cache."""
+    for top in range(0, len(changed), _STRIP_PX):
+        rows = slice(top, min(top + _STRIP_PX, len(changed)))
+        columns = np.flatnonzero(changed[rows].any(axis=0))
+        if columns.size:
+            yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
 
-    Worked out on a coarse grid and interpolated: a homography is straight enough over 16 pixels.
+
+def _grid(matrix: np.ndarray, shape: tuple[int, ...], bend: np.ndarray | None) -> np.ndarray:
+    """Where in the plate a grid over a view of ``shape`` (h, w) is found: float32 (h', w', 2), (x, y).
+
+    Sample (i, j) is pixel (i - 1, j - 1) * `_GRID_PX`; a homography is straight enough in between.
     """
     height, width = shape
-    step = 16
-    ys, xs = (np.arange(-step, n + 2 * step, step, dtype=np.float32) for n in (height, width))
+    ys, xs = (np.arange(-_GRID_PX, n + 2 * _GRID_PX, _GRID_PX, dtype=np.float32) for n in (height, width))
     grid = np.stack(np.meshgrid(xs, ys), axis=-1)
     if bend is not None:
         sx, sy = bend.shape[1] / width, bend.shape[0] / height
@@ -142,11 +171,23 @@ def _positions(matrix: np.ndarray, shape: tuple[int, ...], bend: np.ndarray | No
             np.float32
         )
         grid = grid + cv2.remap(bend, at, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    found = cv2.perspectiveTransform(grid, matrix).astype(np.float32)
-    # sample (i, j) of the grid is pixel (i - 1) * step: shear the corners, not the centres, of the pixels
-    move = np.array([[1 / step, 0, 1.0], [0, 1 / step, 1.0]])
+    return cv2.perspectiveTransform(grid, matrix).astype(np.float32)
+
+
+def _positions(grid: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
+    """Where in the plate these pixels of a view are found, from its `_grid`: float32 (h, w, 2), (x, y)."""
+    return _enlarged(grid, rows, cols, _GRID_PX, first=1)
+
+
+def _enlarged(coarse: np.ndarray, rows: slice, cols: slice, step: int, first: int = 0) -> np.ndarray:
+    """Rows and columns of a picture of which ``coarse`` has every ``step``-th pixel; pixel 0 is sample ``first``."""
+    stride_y, stride_x = rows.step or 1, cols.step or 1
+    move = np.array(
+        [[stride_x / step, 0, cols.start / step + first], [0, stride_y / step, rows.start / step + first]]
+    )
+    size = -(-(cols.stop - cols.start) // stride_x), -(-(rows.stop - rows.start) // stride_y)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(found, move, (width, height), flags=flags)
+    return cv2.warpAffine(coarse, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 @dataclass(frozen=True)
@@ -170,15 +211,30 @@ class View:
         return View(source[rows, cols], changed[rows, cols], cols.start, rows.start)
 
 
-def _exposure(image: np.ndarray, view: View, reach: np.ndarray) -> np.ndarray:
-    """The smooth difference of exposure that would show as a seam: float32 (h, w, 3), to be added to ``image``."""
-    every = (slice(None, None, _COARSE), slice(None, None, _COARSE))
-    unknown = (view.changed[every] | (reach[every] == 0)).view(np.uint8)
-    off = view.source[every].astype(np.float32) - image[every]
+@dataclass(frozen=True)
+class _Light:
+    """What must be added to the plate to be as bright as its surroundings: ``coarse`` float32 (h', w', 3) has every
+    ``step``-th pixel of the view."""
+
+    coarse: np.ndarray
+    step: int
+
+    def part(self, rows: slice, cols: slice) -> np.ndarray:
+        """float32 (h, w, 3), a new array."""
+        return _enlarged(self.coarse, rows, cols, self.step)
+
+
+def _exposure(sample: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]], view: View) -> _Light:
+    """The smooth difference of exposure that would show as a seam; ``sample`` gives the plate and its flags."""
+    height, width = view.changed.shape
+    step = max(_COARSE, -(-max(height, width) // _LIGHT_PX))  # light is smooth: a large picture needs no more
+    every = (slice(0, height, step), slice(0, width, step))
+    image, flags = sample(*every)
+    unknown = (view.changed[every] | ((flags & _INSIDE) == 0)).view(np.uint8)
+    off = view.source[every].astype(np.float32) - image
     hole = (cv2.dilate(unknown, np.ones((3, 3), np.uint8)) > 0) | (channel_max(np.abs(off)) > _SEAM_LEVELS)
     off[hole] = 0  # what is all hole has nothing to match
-    smooth = cv2.GaussianBlur(membrane(off, hole), (0, 0), 3.0)
-    return cv2.resize(smooth, view.changed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return _Light(cv2.GaussianBlur(membrane(off, hole), (0, 0), 3.0), step)
 
 
 def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tuple[Backdrop, Frames]:
@@ -200,10 +256,9 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     # where something else is nearly always in the way, that is what stands there
     enough = seen_enough(shows == 2)
     valid = (shows == 2) | ((shows == 1) & ~enough)
-    image = _median(samples, valid)
     if moves:
-        _align_samples(samples, valid, image)
-        image = _median(samples, valid)
+        _align_samples(samples, valid)
+    image = masked_median(samples, valid)
     seen = seen_enough(valid)
     grain = _grain(samples, valid, image)
     never_seen = ~seen & _needed(job, to_plate, (left, top, width, height))
@@ -290,7 +345,8 @@ def _gather(
     kept: dict[int, np.ndarray] = {}
     place = {int(t): n for n, t in enumerate(index)}
     shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float)
-    for t, frame in enumerate(islice(job.source(), len(job.clip))):
+    needed = sorted(wanted | place.keys())
+    for done, (t, frame) in enumerate(zip(needed, job.source(needed), strict=False)):
         if t in wanted:
             kept[t] = frame
         if t in place:
@@ -300,7 +356,7 @@ def _gather(
             gain = job.scene.gains[t]
             if (gain != 1).any():
                 samples[n] = np.clip(samples[n] / gain, 0, 255)
-        progress(t + 1, 2 * len(job.clip))
+        progress((done + 1) * len(job.clip) // len(needed), 2 * len(job.clip))
     return samples, shows, kept
 
 
@@ -317,27 +373,23 @@ def _window(
     return image, cv2.warpPerspective(free, matrix, (width, height), flags=cv2.INTER_NEAREST)
 
 
-def _median(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    out = np.zeros_like(samples[0])
-    for top in range(0, len(out), _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        out[rows] = masked_median(samples[:, rows], valid[:, rows])
-    return out
-
-
-def _align_samples(samples: np.ndarray, valid: np.ndarray, target: np.ndarray) -> None:
-    """Bend every sample onto the first plate, so that parallax does not blur the second; in place."""
-    height, width = target.shape[:2]
-    scale = max(1.0, max(height, width) / 800)
+def _align_samples(samples: np.ndarray, valid: np.ndarray) -> None:
+    """Bend every sample onto a small first plate, so that parallax does not blur the plate; in place."""
+    num, height, width = valid.shape
+    scale = max(1.0, max(height, width) / _ALIGN_PX)
     size = (round(width / scale), round(height / scale))
-    small_target = cv2.resize(target, size, interpolation=cv2.INTER_AREA)
-    nowhere = np.asarray(~valid.any(axis=0), np.uint8)
-    unseen = cv2.resize(nowhere, size, interpolation=cv2.INTER_NEAREST) > 0
-    for sample, ok in zip(samples, valid, strict=True):
-        small = cv2.resize(sample, size, interpolation=cv2.INTER_AREA)
-        hole = cv2.resize((~ok).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        flow = residual_flow(small_target, small, hole | unseen) * np.float32(scale)
-        sample[:] = warp(sample, cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
+    small = np.stack([cv2.resize(sample, size, interpolation=cv2.INTER_AREA) for sample in samples])
+    shows = np.stack(
+        [cv2.resize(ok.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for ok in valid]
+    )
+    target, unseen = masked_median(small, shows), ~shows.any(axis=0)
+
+    def bent(n: int) -> np.ndarray:
+        flow = residual_flow(target, small[n], ~shows[n] | unseen) * np.float32(scale)
+        return warp(samples[n], cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
+
+    for n, sample in enumerate(at_once(bent, range(num))):
+        samples[n] = sample
 
 
 def _grain(samples: np.ndarray, valid: np.ndarray, image: np.ndarray) -> Grain:

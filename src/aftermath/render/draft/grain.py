@@ -70,12 +70,13 @@ class GrainField:
         field *= grain.sigma
         self.field: np.ndarray = field
 
-    def add(self, image: np.ndarray, frame: int) -> None:
-        """Add grain to ``image`` float32 (H, W, 3), in place."""
+    def add(self, image: np.ndarray, frame: int, corner: tuple[int, int] = (0, 0)) -> None:
+        """Add grain to ``image`` float32 (h, w, 3), in place, a part of a picture whose first (row, column) is
+        ``corner``."""
         if self.silent:
             return
         random = np.random.default_rng((self.seed, frame))
-        dy, dx = random.integers(0, _ROOM_PX, 2)
+        dy, dx = random.integers(0, _ROOM_PX, 2) + corner
         part = self.field[dy : dy + image.shape[0], dx : dx + image.shape[1]]
         sign = cv2.add if random.random() < 0.5 else cv2.subtract
         sign(image, part, dst=image)
