@@ -129,6 +129,19 @@ def test_a_directed_path_wins():
         assert np.abs(center_of_color(frames[t], BLUE) - center).max() < 2
 
 
+def test_what_passed_before_the_object_is_not_behind_it():
+    """A disc before the object for less long than the object is there leaves nothing in the picture behind."""
+    disc = Thing(
+        np.r_[line((0, 40, 60), (7, 160, 95))[:8], line((0, 160, 95))[8:21], np.full((11, 2), np.nan)], BLUE
+    )
+    pillar = Thing(line((0, 160, 90)), RED, (70, 90), round=False, shadow=0)
+    removal = Removal(Drawn({"pillar": pillar, "disc": disc}), "pillar")
+    frames = composed(removal, removal.render()[0])
+    assert (
+        np.isnan(center_of_color(frames[-1], BLUE)).all() and np.isnan(center_of_color(frames[-1], RED)).all()
+    )
+
+
 def test_the_source_is_read_no_more_than_twice():
     removal = collision()
     passes: list[int] = []

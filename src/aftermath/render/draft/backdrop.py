@@ -253,9 +253,9 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
         job, to_plate, free, (left, top, width, height), index, set(wanted), progress
     )
     moves = scene.camera.kind is not CameraKind.STILL
-    # where something else is nearly always in the way, that is what stands there
-    enough = seen_enough(shows == 2)
-    valid = (shows == 2) | ((shows == 1) & ~enough)
+    # where something else is in the way for longer than the object is, that is what stands there
+    instead = ~seen_enough(shows == 2) & ((shows == 1).sum(axis=0) > (shows == 0).sum(axis=0))
+    valid = (shows == 2) | ((shows == 1) & instead)
     if moves:
         _align_samples(samples, valid)
     image = masked_median(samples, valid)
@@ -270,8 +270,8 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
 
 
 def _free(job: Job) -> np.ndarray:
-    """uint8 (T, H, W) at the analysed size: 2 where a pixel shows the background, 1 where it shows something that is
-    not affected and moves, or seems to, 0 where it shows the object or what it changed."""
+    """uint8 (T, H, W) at the analysed size: 2 where a pixel shows the background, 1 where it may show something else
+    that is not affected, 0 where it shows the object or what it changed."""
     kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
     gone = job.quadmask.primary
     for thing in job.plan.applied:
@@ -280,9 +280,19 @@ def _free(job: Job) -> np.ndarray:
     out = np.full(gone.shape, 2, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0
-        frame[passing | job.scene.soft[t]] = 1
+        before = _filled(
+            gone[t]
+        )  # a hole in the object: what is seen through it, or a thing that stands before it
+        frame[passing | job.scene.soft[t] | before] = 1
+        frame[passing & before] = 0
         frame[cv2.dilate(gone[t].astype(np.uint8), kernel) > 0] = 0
     return out
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """A boolean (H, W) mask with its holes, boolean (H, W)."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED) > 0
 
 
 def _changed_box(job: Job, to_plate: np.ndarray, wanted: dict[int, Box]) -> Box:
