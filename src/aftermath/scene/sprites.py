@@ -72,7 +72,7 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     reach = _SHADOW_REACH * float(np.sqrt(mask.sum()))
     height, width = mask.shape
     rows, cols = box.grown(reach).slices(width, height)
-    solid = _rounded_out(mask[rows, cols])
+    solid = _rounded_out(mask[rows, cols], scene.soft[frame][rows, cols])
     others = (scene.labels[frame][rows, cols] > 0) & ~solid
     soft = scene.soft[frame][rows, cols] & ~exclude[rows, cols] & ~others
     soft = _touching(soft, solid)
@@ -80,12 +80,13 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     return Sprite(frame, cols.start, rows.start, solid, soft & ~solid, (float(xs.mean()), float(ys.mean())))
 
 
-def _rounded_out(solid: np.ndarray) -> np.ndarray:
-    """A nearly convex thing is made convex: light that grazes its rim looks like shadow and was taken off it."""
+def _rounded_out(solid: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    """A nearly convex thing takes back what looks ``soft`` inside its hull: light that grazes its rim looks like
+    shadow and was taken off it."""
     contours, _ = cv2.findContours(solid.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hull = np.zeros(solid.shape, np.uint8)
     cv2.fillPoly(hull, [cv2.convexHull(np.concatenate(contours))], 1)
-    return hull > 0 if hull.sum() < _NEARLY_CONVEX * solid.sum() else solid
+    return solid | ((hull > 0) & soft) if hull.sum() < _NEARLY_CONVEX * solid.sum() else solid
 
 
 def _touching(soft: np.ndarray, solid: np.ndarray) -> np.ndarray:

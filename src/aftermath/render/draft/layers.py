@@ -10,6 +10,7 @@ import numpy as np
 from aftermath.core import Action, AffectedObject
 from aftermath.render.base import Job
 from aftermath.render.draft.backdrop import Backdrop, Frames, View
+from aftermath.render.draft.matte import cut_out
 from aftermath.scene.sprites import Sprite, best_frame, cut_sprite
 
 __all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
@@ -17,6 +18,7 @@ __all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
 _CONTACT_SHADE = 0.45
+_KNOWN_SHARE = 0.9  # of the window: with less, the background's own colours are no help
 
 
 @dataclass(frozen=True)
@@ -81,24 +83,24 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
     x0, y0 = round(left), round(top)
     around = _window(frame, x0, y0, size)
     view = View(around.astype(np.uint8), np.ones(around.shape[:2], bool), x0, y0)
-    behind, reach, _ = backdrop.in_frame(sprite.frame, view, None)
-    alpha = _smooth(solid, size, sx)
-    near = cv2.dilate(solid | soft, np.ones((7, 7), np.uint8))
-    shade = _smooth(
-        np.where(_beside(job, sprite), 0, near), size, sx
-    )  # the object's colour is not its shadow
-    light = np.where(
-        reach[..., None] > 0, np.clip((around + 4) / (behind.astype(np.float32) + 4), 0.2, 1.6), 1
-    ).astype(np.float32)
+    behind, reach, invented = backdrop.in_frame(sprite.frame, view, None)
+    behind = behind.astype(np.float32)
+    beside = _smooth(_beside(job, sprite), size, sx) > 0.05  # the object's colour is not its shadow
+    known = (reach > 0) & (invented == 0) & ~beside
+    grown = cv2.resize(solid.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    matte = cut_out(around, grown, sx, behind if known.mean() > _KNOWN_SHARE else None)
+    shade = _smooth(cv2.dilate(soft, np.ones((7, 7), np.uint8)), size, sx) * ~beside
+    light = np.clip((matte.around + 4) / (behind + 4), 0.2, 1.6)
+    light[reach == 0] = 1
     light = cv2.GaussianBlur(light, (0, 0), max(1.0, 0.8 * sx))
     light = 1 + (light - 1) * shade[..., None]
-    center = (sprite.center[0] * sx - x0 + 0.5 * (sx - 1), sprite.center[1] * sy - y0 + 0.5 * (sy - 1))
+    center = (sprite.center[0] * sx - x0, sprite.center[1] * sy - y0)
     path = _path(job, thing, sprite, sx, sy)
     bottom = np.flatnonzero(sprite.solid.any(axis=1))[-1] + 1 + sprite.top
     return Layer(
         thing=thing,
-        color=around,
-        alpha=alpha,
+        color=matte.color,
+        alpha=matte.alpha,
         light=light.astype(np.float32),
         center=center,
         radius_px=float(bottom * sy - sprite.center[1] * sy),
@@ -109,9 +111,9 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
 
 
 def _beside(job: Job, sprite: Sprite) -> np.ndarray:
-    """Where the primary object is seen in the sprite's window and its margin, boolean."""
+    """Where the primary object is seen in the sprite's window and its margin, uint8 0 or 1."""
     rows, cols = sprite.box.slices(job.clip.width, job.clip.height)
-    return np.pad(job.quadmask.primary[sprite.frame][rows, cols], _MARGIN_PX)
+    return np.pad(job.quadmask.primary[sprite.frame][rows, cols], _MARGIN_PX).astype(np.uint8)
 
 
 def _window(image: np.ndarray, x0: int, y0: int, size: tuple[int, int]) -> np.ndarray:
