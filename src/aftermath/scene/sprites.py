@@ -10,10 +10,11 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.scene.base import Scene
 
-__all__ = ["Sprite", "best_frame", "cut_sprite", "stamp"]
+__all__ = ["Sprite", "best_frame", "cut_sprite", "footprint", "stamp"]
 
 _SHADOW_REACH = 1.2  # of the thing's size
 _NEARLY_CONVEX = 1.4  # area of the hull over the area
+_GAP_PX = 15  # what is no wider between a thing and its shadow is theirs
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     soft = _touching(soft, solid)
     ys, xs = np.nonzero(mask)
     return Sprite(frame, cols.start, rows.start, solid, soft & ~solid, (float(xs.mean()), float(ys.mean())))
+
+
+def footprint(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> np.ndarray:
+    """Where the thing ``mask`` boolean (H, W) and its shadow lie in ``frame``, without gaps: boolean (H, W).
+
+    ``exclude`` as in `cut_sprite`.
+    """
+    out = np.zeros_like(mask)
+    sprite = cut_sprite(mask, scene, frame, exclude)
+    if sprite is not None:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP_PX, _GAP_PX))
+        both = (sprite.solid | sprite.soft).astype(np.uint8)
+        shape = cv2.morphologyEx(both, cv2.MORPH_CLOSE, kernel) > 0
+        stamp(out, shape, sprite, *sprite.center)
+    return out
 
 
 def _rounded_out(solid: np.ndarray, soft: np.ndarray) -> np.ndarray:

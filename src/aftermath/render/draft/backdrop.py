@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aftermath.core import Box, Level
+from aftermath.core import Action, Box, Level
 from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
 from aftermath.render.draft.fill import complete
@@ -19,6 +19,7 @@ from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
 from aftermath.scene.optical_flow import warp
 from aftermath.scene.plate import masked_median, sample_indices, seen_enough
+from aftermath.scene.sprites import footprint
 
 __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 
@@ -218,10 +219,15 @@ def _free(job: Job) -> np.ndarray:
     """uint8 (T, H, W) at the analysed size: 2 where a pixel shows the background, 1 where it shows something that is
     not affected and moves, or seems to, 0 where it shows the object or what it changed."""
     kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
-    gone = job.quadmask.primary
+    gone = job.quadmask.primary.copy()
     for thing in job.plan.applied:
-        if thing.id in job.masks:
-            gone = gone | (job.masks[thing.id] & job.quadmask.changed)
+        if thing.id not in job.masks:
+            continue
+        if thing.action is Action.VANISHES:
+            gone |= job.masks[thing.id] & job.quadmask.changed
+            continue
+        for t, mask in enumerate(job.masks[thing.id]):  # before it is touched too: it hides what will be seen
+            gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t])
     out = np.full(gone.shape, 2, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0

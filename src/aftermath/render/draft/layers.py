@@ -89,10 +89,13 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
     known = (reach > 0) & (invented == 0) & ~beside
     grown = cv2.resize(solid.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     matte = cut_out(around, grown, sx, behind if known.mean() > _KNOWN_SHARE else None)
-    shade = _smooth(cv2.dilate(soft, np.ones((7, 7), np.uint8)), size, sx) * ~beside
+    near = cv2.dilate(soft, np.ones((7, 7), np.uint8)) | (
+        solid & cv2.dilate(soft, np.ones((15, 15), np.uint8))
+    )
+    shade = _smooth(near, size, sx) * ~beside
     light = np.clip((matte.around + 4) / (behind + 4), 0.2, 1.6)
     light[reach == 0] = 1
-    light = cv2.GaussianBlur(light, (0, 0), max(1.0, 0.8 * sx))
+    light = cv2.GaussianBlur(light, (0, 0), 0.6)
     light = 1 + (light - 1) * shade[..., None]
     center = (sprite.center[0] * sx - x0, sprite.center[1] * sy - y0)
     path = _path(job, thing, sprite, sx, sy)

@@ -11,6 +11,8 @@ __all__ = ["Matte", "cut_out"]
 
 _INSIDE_PX, _OUTSIDE_PX = 1.5, 2.0  # analysed pixels: how far the rim may lie from where the mask says
 _ALIKE = 18.0  # levels between thing and background from which colour says more than the outline
+_STRANGE = 25.0  # levels from any mixture of the two
+_SPUR_SHARE = 0.12  # of the thing's size: what is thinner than twice this sticks out of it
 _SMOOTHNESS = 4.0  # levels: what the guide may waver within one side
 _CRISP = 0.06  # alpha this near to 0 or 1 is 0 or 1
 
@@ -36,8 +38,8 @@ def cut_out(image: np.ndarray, solid: np.ndarray, scale: float, behind: np.ndarr
     outline = (solid > 0.5).astype(np.uint8)
     depth = cv2.distanceTransform(np.pad(outline, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     depth -= cv2.distanceTransform(np.pad(1 - outline, 1, constant_values=1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    # a thin thing has no surely inside at this depth: its ridge is
-    inside = depth > min(_INSIDE_PX * scale, 0.6 * float(depth.max()))
+    # a thin thing has no surely inside at this depth: its ridge is; a spur may be a scrap of shadow
+    inside = (depth > min(_INSIDE_PX * scale, 0.6 * float(depth.max()))) & _without_spurs(outline)
     outside = depth < -_OUTSIDE_PX * scale
     own = _carried(image, inside, scale)
     base = image if behind is None else (image + 4) / (behind + 4)
@@ -47,7 +49,9 @@ def cut_out(image: np.ndarray, solid: np.ndarray, scale: float, behind: np.ndarr
     away = own - beside
     apart = (away**2).sum(axis=-1)
     shown = ((image - beside) * away).sum(axis=-1) / np.maximum(apart, 1.0)
-    trust = apart / (apart + _ALIKE**2)
+    mixed = beside + np.clip(shown, 0, 1)[..., None] * away
+    astray = ((image - mixed) ** 2).sum(axis=-1)  # a third colour: neither of them explains it
+    trust = apart / (apart + _ALIKE**2) * np.exp(-astray / _STRANGE**2)
     guess = np.clip(0.5 + depth / max(1.0, scale), 0, 1)
     alpha = trust * np.clip(shown, 0, 1) + (1 - trust) * guess
     alpha[inside], alpha[outside] = 1, 0
@@ -62,6 +66,14 @@ def cut_out(image: np.ndarray, solid: np.ndarray, scale: float, behind: np.ndarr
     color = sure * unmixed + (1 - sure) * own
     around = np.where(outside[..., None], image, beside)
     return Matte(alpha, color.astype(np.float32), around.astype(np.float32))
+
+
+def _without_spurs(outline: np.ndarray) -> np.ndarray:
+    """``outline`` uint8 (h, w) less what sticks out of its body; boolean."""
+    radius = max(1, round(_SPUR_SHARE * np.sqrt(np.count_nonzero(outline))))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    body = cv2.morphologyEx(outline, cv2.MORPH_OPEN, kernel)
+    return body > 0 if body.any() else outline > 0
 
 
 def _carried(image: np.ndarray, known: np.ndarray, scale: float) -> np.ndarray:
