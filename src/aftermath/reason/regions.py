@@ -80,7 +80,7 @@ def _carried_by_camera(scene: Scene, sprite: Sprite, t: int) -> tuple[float, flo
 
 def _soft_shape(sprite: Sprite) -> np.ndarray:
     """The thing, its shadow and a halo, boolean, in the sprite's window."""
-    return _grown_frame(sprite.solid | sprite.soft, _HALO_PX)
+    return _grown_frame(sprite.whole, _HALO_PX)
 
 
 def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:

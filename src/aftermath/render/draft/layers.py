@@ -87,11 +87,11 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
     behind = behind.astype(np.float32)
     beside = _smooth(_beside(job, sprite), size, sx) > 0.05  # the object's colour is not its shadow
     known = (reach > 0) & (invented == 0) & ~beside
-    grown = cv2.resize(solid.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    matte = cut_out(around, grown, sx, behind if known.mean() > _KNOWN_SHARE else None)
-    near = cv2.dilate(soft, np.ones((7, 7), np.uint8)) | (
-        solid & cv2.dilate(soft, np.ones((15, 15), np.uint8))
-    )
+    hull = np.pad(sprite.hull, _MARGIN_PX)
+    seen, maybe = (cv2.resize(m.astype(np.float32), size) > 0.5 for m in (solid, hull))
+    matte = cut_out(around, seen, maybe, sx, behind if known.mean() > _KNOWN_SHARE else None)
+    near = cv2.dilate(soft, np.ones((15, 15), np.uint8))
+    near = cv2.dilate(soft, np.ones((7, 7), np.uint8)) | np.where(hull, near, 0)
     shade = _smooth(near, size, sx) * ~beside
     light = np.clip((matte.around + 4) / (behind + 4), 0.2, 1.6)
     light[reach == 0] = 1

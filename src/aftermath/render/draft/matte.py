@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from aftermath.scene.sprites import without_spurs
+
 __all__ = ["Matte", "cut_out"]
 
 _INSIDE_PX, _OUTSIDE_PX = 1.5, 2.0  # analysed pixels: how far the rim may lie from where the mask says
 _ALIKE = 18.0  # levels between thing and background from which colour says more than the outline
 _STRANGE = 25.0  # levels from any mixture of the two
-_SPUR_SHARE = 0.12  # of the thing's size: what is thinner than twice this sticks out of it
+_MISSED_SHARE = 0.6  # of the thing's size
 _SMOOTHNESS = 4.0  # levels: what the guide may waver within one side
 _CRISP = 0.06  # alpha this near to 0 or 1 is 0 or 1
 
@@ -27,25 +29,27 @@ class Matte:
     around: np.ndarray
 
 
-def cut_out(image: np.ndarray, solid: np.ndarray, scale: float, behind: np.ndarray | None) -> Matte:
-    """Cut the thing ``solid``, float32 (h, w) in 0..1, enlarged ``scale`` times, out of ``image`` float32 (h, w, 3).
+def cut_out(
+    image: np.ndarray, solid: np.ndarray, hull: np.ndarray, scale: float, behind: np.ndarray | None
+) -> Matte:
+    """Cut a thing out of ``image`` float32 (h, w, 3).
 
-    A pixel at the rim is a mixture a F + (1 - a) B. F is carried outwards from the surely inside, B inwards from the
-    surely outside; with ``behind`` (the background there, float32 (h, w, 3)) only its change of light is carried. The
-    projection of the pixel on the line from B to F gives a; where both look alike the outline decides. A guided
-    filter (He et al. 2013) then lets a follow the picture's own edges.
+    ``solid`` and ``hull``, boolean (h, w): what was seen of the thing and what may be the thing too, enlarged ``scale``
+    times. A pixel near the rim is a mixture a F + (1 - a) B. F is carried outwards from the surely inside, B inwards
+    from the surely outside; with ``behind`` (the background there, float32 (h, w, 3)) only its change of light is
+    carried. The projection of the pixel on the line from B to F gives a; where both look alike, or neither like the
+    pixel, the outline decides. A guided filter (He et al. 2013) then lets a follow the picture's own edges.
     """
-    outline = (solid > 0.5).astype(np.uint8)
-    depth = cv2.distanceTransform(np.pad(outline, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    depth -= cv2.distanceTransform(np.pad(1 - outline, 1, constant_values=1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    depth = _depth(solid)
     # a thin thing has no surely inside at this depth: its ridge is; a spur may be a scrap of shadow
-    inside = (depth > min(_INSIDE_PX * scale, 0.6 * float(depth.max()))) & _without_spurs(outline)
-    outside = depth < -_OUTSIDE_PX * scale
+    inside = (depth > min(_INSIDE_PX * scale, 0.6 * float(depth.max()))) & without_spurs(solid)
     own = _carried(image, inside, scale)
-    base = image if behind is None else (image + 4) / (behind + 4)
-    beside = _carried(base, outside, scale)
-    if behind is not None:
-        beside = beside * (behind + 4) - 4
+    missed = _missed(image, own, solid, hull | solid)
+    outside = _depth(hull | solid | missed) < -_OUTSIDE_PX * scale
+    if behind is None or missed.any():  # the plate may show the thing where the analysis missed it
+        beside = _carried(image, outside, scale)
+    else:
+        beside = _carried((image + 4) / (behind + 4), outside, scale) * (behind + 4) - 4
     away = own - beside
     apart = (away**2).sum(axis=-1)
     shown = ((image - beside) * away).sum(axis=-1) / np.maximum(apart, 1.0)
@@ -68,12 +72,24 @@ def cut_out(image: np.ndarray, solid: np.ndarray, scale: float, behind: np.ndarr
     return Matte(alpha, color.astype(np.float32), around.astype(np.float32))
 
 
-def _without_spurs(outline: np.ndarray) -> np.ndarray:
-    """``outline`` uint8 (h, w) less what sticks out of its body; boolean."""
-    radius = max(1, round(_SPUR_SHARE * np.sqrt(np.count_nonzero(outline))))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    body = cv2.morphologyEx(outline, cv2.MORPH_OPEN, kernel)
-    return body > 0 if body.any() else outline > 0
+def _missed(image: np.ndarray, own: np.ndarray, solid: np.ndarray, hull: np.ndarray) -> np.ndarray:
+    """Pixels beside the thing that look like it, boolean (h, w): where it rested for long the analysis may take a part
+    of it for background. None where so much looks like it that it may well be background."""
+    like = ((image - own) ** 2).sum(axis=-1) < _ALIKE**2
+    near = _depth(hull) > -_MISSED_SHARE * np.sqrt(np.count_nonzero(solid))
+    _, pieces = cv2.connectedComponents(((like & near) | hull).astype(np.uint8))
+    touching = np.unique(pieces[hull])
+    missed = np.isin(pieces, touching[touching > 0]) & ~hull
+    thick = cv2.morphologyEx(missed.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    share = np.count_nonzero(thick) / np.count_nonzero(solid)
+    return thick if 0.02 < share < _MISSED_SHARE else np.zeros_like(solid)
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """How far each pixel is inside ``mask`` boolean (h, w), negative outside; float32 (h, w). All round lies outside."""
+    inside = np.pad(mask.astype(np.uint8), 1)
+    away = (cv2.distanceTransform(m, cv2.DIST_L2, 5)[1:-1, 1:-1] for m in (inside, 1 - inside))
+    return np.subtract(*away)
 
 
 def _carried(image: np.ndarray, known: np.ndarray, scale: float) -> np.ndarray:
