@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
 import cv2
 import numpy as np
 
-from aftermath.core import Box
+from aftermath.core import Action, Box, Plan
 
-__all__ = ["OVERHEAD", "Lighting", "Shadow", "find_lighting"]
+__all__ = ["Lighting", "Shadow", "find_lighting", "light_of"]
 
 _TRY_PX = 40  # height at which shadows are compared
 _LIKE = 0.5  # overlap from which a shadow is explained
@@ -35,10 +36,9 @@ class Lighting:
     spread: float
 
 
-OVERHEAD = Lighting((0.0, 0.0), 0.3, np.full(3, 0.62), 0.25)
-"""Where nothing shows where the light comes from: wide and from above."""
-
-_SPREAD = 0.03
+# where nothing shows where the light comes from
+_OVERHEAD = Lighting((0.0, 0.0), 0.3, np.full(3, 0.62), 0.25)
+_SPREAD = 0.03  # of a lamp or the sun
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,17 @@ class Shadow:
         return cv2.GaussianBlur(padded, (0, 0), sigma), x * scale - margin, y * scale - margin
 
 
-def find_lighting(frames: np.ndarray, primary: np.ndarray, shaded: np.ndarray) -> Lighting | None:
-    """The lighting that explains the object's own shadow; None where none does.
+def light_of(plan: Plan, masks: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """The object's shadow, reflection and glow, boolean of ``shape`` (T, H, W)."""
+    out = np.zeros(shape, bool)
+    for thing in plan.applied:
+        if thing.action is Action.VANISHES and thing.id in masks:
+            out |= masks[thing.id]
+    return out
+
+
+def find_lighting(frames: np.ndarray, primary: np.ndarray, shaded: np.ndarray) -> Lighting:
+    """The lighting that explains the object's own shadow; wide and from above where none does.
 
     ``frames`` uint8 (T, H, W, 3), ``primary`` and ``shaded`` boolean (T, H, W): the object and its light. Tried in the
     frame that shows most of the shadow, every direction and flatness of a coarse grid.
@@ -91,10 +100,10 @@ def find_lighting(frames: np.ndarray, primary: np.ndarray, shaded: np.ndarray) -
     areas = np.where(primary.any(axis=(1, 2)), shaded.sum(axis=(1, 2)), 0)
     t = int(areas.argmax())
     if areas[t] < 0.05 * primary[t].sum():
-        return None
+        return _OVERHEAD
     dims = _dims(frames[t], primary[t], shaded[t])
     if dims.mean() > 0.95:  # a reflection or a glow
-        return None
+        return _OVERHEAD
     both = Box.of_mask(primary[t] | shaded[t])
     thing = Box.of_mask(primary[t])
     assert both is not None and thing is not None
@@ -119,7 +128,7 @@ def find_lighting(frames: np.ndarray, primary: np.ndarray, shaded: np.ndarray) -
             if score > like:
                 best, like = (along, flatness), score
     if best is None:
-        return None
+        return _OVERHEAD
     (x, y), flatness = best
     return Lighting((float(x), float(y)), flatness, dims, _SPREAD)
 

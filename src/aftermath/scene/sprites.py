@@ -10,7 +10,7 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.scene.base import Scene
 
-__all__ = ["Sprite", "best_frame", "cut_sprite", "footprint", "stamp", "without_spurs"]
+__all__ = ["Sprite", "best_frame", "cut_sprite", "footprint", "put", "stamp", "without_spurs"]
 
 _SHADOW_REACH = 1.2  # of the thing's size
 _SPUR_SHARE = 0.12  # of the thing's size: what is thinner than twice this sticks out of it
@@ -42,6 +42,11 @@ class Sprite:
     def whole(self) -> np.ndarray:
         """The thing, what may be the thing, and its shadow: boolean (h, w)."""
         return self.hull | self.soft
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether it brings a shadow of its own."""
+        return bool(self.soft.sum() > 0.05 * self.solid.sum())
 
     @property
     def size_px(self) -> float:
@@ -139,6 +144,11 @@ def stamp(canvas: np.ndarray, shape: np.ndarray, sprite: Sprite, x: float, y: fl
     """Set ``canvas`` boolean (H, W) where ``shape`` (the sprite's window) lies once its centre is at (x, y)."""
     left = sprite.left + round(x - sprite.center[0])
     top = sprite.top + round(y - sprite.center[1])
+    put(canvas, shape, left, top)
+
+
+def put(canvas: np.ndarray, shape: np.ndarray, left: int, top: int) -> None:
+    """Set ``canvas`` boolean (H, W) where ``shape`` boolean (h, w) lies with its corner at (``left``, ``top``)."""
     height, width = canvas.shape
     y0, y1 = max(0, top), min(height, top + shape.shape[0])
     x0, x1 = max(0, left), min(width, left + shape.shape[1])

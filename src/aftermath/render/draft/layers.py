@@ -11,13 +11,13 @@ from aftermath.core import Action, AffectedObject
 from aftermath.render.base import Job
 from aftermath.render.draft.backdrop import Backdrop, Frames, View
 from aftermath.render.draft.matte import cut_out
+from aftermath.scene.shadows import Shadow, find_lighting, light_of
 from aftermath.scene.sprites import Sprite, best_frame, cut_sprite
 
 __all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
 
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
-_CONTACT_SHADE = 0.45
 _KNOWN_SHARE = 0.9  # of the window: with less, the background's own colours are no help
 
 
@@ -27,7 +27,8 @@ class Layer:
 
     ``color`` float32 (h, w, 3); ``alpha`` float32 (h, w), 1 where it hides the background; ``light`` float32
     (h, w, 3), what its rim and its shadow leave of the background's light. ``center`` (x, y) inside the window.
-    ``path``: frame to (x, y), full-size pixels. ``rolls``: +1, -1 or 0. ``ground_y``: lowest y it comes to.
+    ``path``: frame to (x, y), full-size pixels. ``shadow``: what it casts where it has none in ``light``, analysed
+    pixels, each ``scale`` full-size ones.
     """
 
     thing: AffectedObject
@@ -38,7 +39,8 @@ class Layer:
     radius_px: float
     path: dict[int, tuple[float, float]]
     rolls: bool
-    has_shadow: bool
+    shadow: Shadow | None
+    scale: float
 
     def bottom(self, t: int) -> float:
         """Its lowest pixel in frame ``t``: what stands lower in the picture stands nearer."""
@@ -47,14 +49,7 @@ class Layer:
 
 def cut_sprites(job: Job) -> dict[str, Sprite]:
     """The best view of each thing that remains, by id, at the analysed size."""
-    light = [
-        job.masks[thing.id]
-        for thing in job.plan.applied
-        if thing.action is Action.VANISHES and thing.id in job.masks
-    ]
-    gone = job.quadmask.primary
-    for mask in light:
-        gone = gone | mask
+    gone = job.quadmask.primary | light_of(job.plan, job.masks, job.quadmask.primary.shape)
     sprites = {}
     for thing in job.plan.applied:
         if thing.action is Action.VANISHES or thing.id not in job.masks:
@@ -70,10 +65,32 @@ def cut_sprites(job: Job) -> dict[str, Sprite]:
 def cut_layers(job: Job, backdrop: Backdrop, frames: Frames, sprites: dict[str, Sprite]) -> list[Layer]:
     """Cut every thing that remains out of its frame, at full size."""
     things = {thing.id: thing for thing in job.plan.applied}
-    return [_layer(job, backdrop, frames.kept[s.frame], things[name], s) for name, s in sprites.items()]
+    return [
+        _layer(job, backdrop, frames.kept[sprite.frame], things[name], sprite, shadow)
+        for name, sprite, shadow in (
+            (name, sprite, _cast(job, things[name], sprite)) for name, sprite in sprites.items()
+        )
+    ]
 
 
-def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObject, sprite: Sprite) -> Layer:
+def _cast(job: Job, thing: AffectedObject, sprite: Sprite) -> Shadow | None:
+    """The shadow of a thing that comes down and brought none of its own."""
+    if thing.action is not Action.FALLS or sprite.has_shadow:
+        return None
+    shaded = light_of(job.plan, job.masks, job.quadmask.primary.shape)
+    lighting = find_lighting(job.clip.frames, job.quadmask.primary & ~shaded, shaded)
+    center = (sprite.center[0] - sprite.left, sprite.center[1] - sprite.top)
+    return Shadow.of(sprite.solid, center, lighting)
+
+
+def _layer(
+    job: Job,
+    backdrop: Backdrop,
+    frame: np.ndarray,
+    thing: AffectedObject,
+    sprite: Sprite,
+    shadow: Shadow | None,
+) -> Layer:
     height, width = frame.shape[:2]
     sx, sy = width / job.clip.width, height / job.clip.height
     solid = np.pad(sprite.solid.astype(np.uint8), _MARGIN_PX)
@@ -109,7 +126,8 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
         radius_px=float(bottom * sy - sprite.center[1] * sy),
         path=path,
         rolls=thing.action is Action.GOES_ON and _circularity(sprite.solid) > _ROUND,
-        has_shadow=bool(sprite.soft.sum() > 0.05 * sprite.solid.sum()),
+        shadow=shadow,
+        scale=sx,
     )
 
 
@@ -166,8 +184,8 @@ def paint(canvas: np.ndarray, layers: list[Layer], t: int, corner: tuple[int, in
 def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
     x, y = layer.path[t][0] - corner[0], layer.path[t][1] - corner[1]
     color, alpha = _turned(layer, t) if layer.rolls else (layer.color, layer.alpha)
-    if not layer.has_shadow:
-        _contact_shade(canvas, layer, t, corner)
+    if layer.shadow is not None:
+        _paint_shadow(canvas, layer, layer.shadow, t, corner)
     # a whole-pixel place and a sub-pixel rest, so that a slow thing glides
     left, top = x - layer.center[0], y - layer.center[1]
     x0, y0 = int(np.floor(left)), int(np.floor(top))
@@ -197,22 +215,17 @@ def _turned(layer: Layer, t: int) -> tuple[np.ndarray, np.ndarray]:
     return color, layer.alpha
 
 
-def _contact_shade(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
-    """A thing that had no shadow of its own gets a soft one where it comes down, the closer the darker."""
-    x, y = layer.path[t]
-    lowest = max(p[1] for p in layer.path.values())
-    height_px = lowest - y
-    strength = _CONTACT_SHADE * np.exp(-height_px / max(layer.radius_px, 1.0))
-    if layer.thing.action is not Action.FALLS or strength < 0.02:
-        return
-    across = (layer.alpha > 0.5).any(axis=0).sum() / 2
-    rx, ry = 1.15 * across, 0.32 * across
-    cx, cy = x - corner[0], lowest + layer.radius_px - 0.4 * ry - corner[1]
+def _paint_shadow(canvas: np.ndarray, layer: Layer, shadow: Shadow, t: int, corner: tuple[int, int]) -> None:
+    """Darken ``canvas`` where the thing's shadow falls in frame ``t``; in place."""
+    x, lowest = layer.path[t][0], max(y for _, y in layer.path.values())
+    scale = layer.scale
+    shade, left, top = shadow.shade((lowest - layer.path[t][1]) / scale, scale)
+    # whole pixels: its rim is soft
+    x0, y0 = round(x + left) - corner[0], round(lowest + top) - corner[1]
     height, width = canvas.shape[:2]
-    x0, x1 = max(0, int(cx - 2 * rx)), min(width, int(cx + 2 * rx))
-    y0, y1 = max(0, int(cy - 3 * ry)), min(height, int(cy + 3 * ry))
-    if x0 >= x1 or y0 >= y1:
+    ya, yb = max(0, y0), min(height, y0 + shade.shape[0])
+    xa, xb = max(0, x0), min(width, x0 + shade.shape[1])
+    if ya >= yb or xa >= xb:
         return
-    ys, xs = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-    fade = np.exp(-(((xs - cx) / rx) ** 2) * 1.2 - ((ys - cy) / ry) ** 2 * 1.2)
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - strength * fade[..., None])
+    deep = shade[ya - y0 : yb - y0, xa - x0 : xb - x0, None] * (1 - shadow.lighting.dims)
+    canvas[ya:yb, xa:xb] = np.rint(canvas[ya:yb, xa:xb] * (1 - deep))

@@ -86,7 +86,7 @@ def _missed(image: np.ndarray, own: np.ndarray, solid: np.ndarray, hull: np.ndar
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
-    """How far each pixel is inside ``mask`` boolean (h, w), negative outside; float32 (h, w). All round lies outside."""
+    """How far each pixel is inside ``mask`` boolean (h, w), negative outside; float32 (h, w). All round is outside."""
     inside = np.pad(mask.astype(np.uint8), 1)
     away = (cv2.distanceTransform(m, cv2.DIST_L2, 5)[1:-1, 1:-1] for m in (inside, 1 - inside))
     return np.subtract(*away)
