@@ -26,6 +26,7 @@ __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
+_ALWAYS = 0.9  # of the frames
 _ROWS_AT_ONCE = 64
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
@@ -220,14 +221,17 @@ def _free(job: Job) -> np.ndarray:
     not affected and moves, or seems to, 0 where it shows the object or what it changed."""
     kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
     gone = job.quadmask.primary.copy()
-    for thing in job.plan.applied:
+    for thing in job.plan.affected:
         if thing.id not in job.masks:
             continue
+        masks = job.masks[thing.id]
         if thing.action is Action.VANISHES:
-            gone |= job.masks[thing.id] & job.quadmask.changed
+            gone |= masks & job.quadmask.changed if thing.applied else False
             continue
-        for t, mask in enumerate(job.masks[thing.id]):  # before it is touched too: it hides what will be seen
-            gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t])
+        # what is not acted on and never leaves its place is background
+        moved = thing.applied | (masks.mean(axis=0) < _ALWAYS)
+        for t, mask in enumerate(masks):  # before it is touched too: it hides what will be seen
+            gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t]) & moved
     out = np.full(gone.shape, 2, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from aftermath.core import Action, AffectedObject
+from aftermath.core import Action, AffectedObject, PathPoint
 from aftermath.render.base import Job
 from aftermath.render.draft.backdrop import Backdrop, Frames, View
 from aftermath.render.draft.matte import cut_out
+from aftermath.scene.base import Track
 from aftermath.scene.shadows import Shadow, find_lighting, light_of
-from aftermath.scene.sprites import Sprite, best_frame, cut_sprite
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put
 
-__all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
+__all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint"]
 
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
+_SCRAP_SHARE = 0.001  # of the picture
+_CROSSED_PX, _SEARCH_PX = 5, 5  # analysed pixels
 _KNOWN_SHARE = 0.9  # of the window: with less, the background's own colours are no help
 
 
@@ -47,8 +51,8 @@ class Layer:
         return self.path[t][1] + self.radius_px if t in self.path else -np.inf
 
 
-def cut_sprites(job: Job) -> dict[str, Sprite]:
-    """The best view of each thing that remains, by id, at the analysed size."""
+def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
+    """The best view of each thing that remains, at the analysed size."""
     gone = job.quadmask.primary | light_of(job.plan, job.masks, job.quadmask.primary.shape)
     sprites = {}
     for thing in job.plan.applied:
@@ -58,18 +62,100 @@ def cut_sprites(job: Job) -> dict[str, Sprite]:
         t = best_frame(mask, gone, thing.frames[0])
         sprite = cut_sprite(mask[t], job.scene, t, gone[t]) if t is not None else None
         if sprite is not None:
-            sprites[thing.id] = sprite
+            sprites[thing] = sprite
     return sprites
 
 
-def cut_layers(job: Job, backdrop: Backdrop, frames: Frames, sprites: dict[str, Sprite]) -> list[Layer]:
-    """Cut every thing that remains out of its frame, at full size."""
-    things = {thing.id: thing for thing in job.plan.applied}
-    return [
-        _layer(job, backdrop, frames.kept[sprite.frame], things[name], sprite, shadow)
-        for name, sprite, shadow in (
-            (name, sprite, _cast(job, things[name], sprite)) for name, sprite in sprites.items()
+def cut_bystanders(job: Job) -> dict[AffectedObject, Sprite]:
+    """What moves, is not acted on, and is crossed by the object or its light: a view of each that shows it whole, with
+    its way through the clip as a path, so that what is hidden of it can be painted in."""
+    shaded = light_of(job.plan, job.masks, job.quadmask.primary.shape)
+    gone = job.quadmask.primary | shaded
+    acted_on = {thing.id for thing in job.plan.applied}
+    found = {}
+    for track in job.scene.tracks:
+        mask = job.scene.mask(track)
+        usual = float(np.median(track.areas_px[track.seen]))
+        if (
+            track.id in acted_on
+            or usual < _SCRAP_SHARE * mask[0].size
+            or (mask & shaded).sum() > 0.3 * mask.sum()
+        ):
+            continue
+        near = np.array(
+            [
+                _grown(m, _CROSSED_PX) & g if m.any() else np.zeros_like(m)
+                for m, g in zip(mask, gone, strict=True)
+            ]
         )
+        crossed = track.seen & near.any(axis=(1, 2))
+        clear = np.flatnonzero(track.seen & ~crossed & (track.areas_px > 0.85 * usual))
+        if not crossed.any() or clear.size < 2:
+            continue
+        worst = int(near.sum(axis=(1, 2)).argmax())
+        t = int(clear[np.abs(clear - worst).argmin()])
+        sprite = cut_sprite(mask[t], job.scene, t, gone[t])
+        if sprite is not None:
+            found[_on_its_way(job, track, mask, gone, clear, sprite)] = sprite
+    return found
+
+
+def _on_its_way(
+    job: Job, track: Track, mask: np.ndarray, gone: np.ndarray, clear: np.ndarray, sprite: Sprite
+) -> AffectedObject:
+    """A thing that goes where it is seen to go; where the object covers a part of it, by what still shows.
+
+    Its middle is taken from the ``clear`` frames and evenly between them, then moved to where the outline of
+    ``sprite`` explains best what is seen of it.
+    """
+    frames = np.arange(clear[0], clear[-1] + 1)
+    middle = np.stack([np.interp(frames, clear, track.centers_px[clear, axis]) for axis in (0, 1)], axis=1)
+    sx, sy = job.clip.scale
+    points = []
+    for t, center in zip(frames, middle, strict=True):
+        x, y, w = np.linalg.inv(job.scene.camera.to_plate[t]) @ (*center, 1.0)
+        x, y = x / w, y / w
+        if t not in clear and mask[t].any():
+            x, y = _matched(sprite, mask[t], gone[t], x, y)
+        points.append(PathPoint(int(t), float(x / sx), float(y / sy)))
+    span = (int(frames[0]), int(frames[-1]) + 1)
+    return AffectedObject(track.id, "thing", Action.STAYS, "passes", 1.0, span, path=tuple(points))
+
+
+def _matched(sprite: Sprite, seen: np.ndarray, gone: np.ndarray, x: float, y: float) -> tuple[float, float]:
+    """The place near (x, y) where the sprite's outline differs least from ``seen`` outside ``gone``."""
+    best, least = (x, y), np.inf
+    steps = range(-_SEARCH_PX, _SEARCH_PX + 1)
+    rows, cols = (
+        sprite.box.moved(x - sprite.center[0], y - sprite.center[1])
+        .grown(_SEARCH_PX + 2)
+        .slices(*seen.shape[::-1])
+    )
+    part, open_to_view = seen[rows, cols], ~gone[rows, cols]
+    for dy, dx in sorted(
+        ((dy, dx) for dy in steps for dx in steps), key=lambda step: step[0] ** 2 + step[1] ** 2
+    ):
+        there = np.zeros_like(part)
+        left = sprite.left + round(x + dx - sprite.center[0]) - cols.start
+        put(there, sprite.solid, left, sprite.top + round(y + dy - sprite.center[1]) - rows.start)
+        off = np.count_nonzero((there ^ part) & open_to_view)
+        if off < least:
+            best, least = (x + dx, y + dy), off
+    return best
+
+
+def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    size = 2 * radius_px + 1
+    return cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+
+
+def cut_layers(
+    job: Job, backdrop: Backdrop, frames: Frames, sprites: Mapping[AffectedObject, Sprite]
+) -> list[Layer]:
+    """Cut things out of their frames, at full size."""
+    return [
+        _layer(job, backdrop, frames.kept[sprite.frame], thing, sprite, _cast(job, thing, sprite))
+        for thing, sprite in sprites.items()
     ]
 
 
