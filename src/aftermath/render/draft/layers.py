@@ -105,11 +105,12 @@ def _on_its_way(
 ) -> AffectedObject:
     """A thing that goes where it is seen to go; where the object covers a part of it, by what still shows.
 
-    Its middle is taken from the ``clear`` frames and evenly between them, then moved to where the outline of
-    ``sprite`` explains best what is seen of it.
+    Its middle is that of what is seen, or lies evenly between where more than half of it is hidden; it is then moved
+    to where the outline of ``sprite`` explains best what is seen, except in ``clear`` frames.
     """
     frames = np.arange(clear[0], clear[-1] + 1)
-    middle = np.stack([np.interp(frames, clear, track.centers_px[clear, axis]) for axis in (0, 1)], axis=1)
+    shown = np.flatnonzero(track.areas_px > 0.5 * track.areas_px[sprite.frame])
+    middle = np.stack([np.interp(frames, shown, track.centers_px[shown, axis]) for axis in (0, 1)], axis=1)
     sx, sy = job.clip.scale
     points = []
     for t, center in zip(frames, middle, strict=True):
