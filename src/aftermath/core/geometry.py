@@ -45,6 +45,12 @@ class Box:
         """The box shifted by (dx, dy) pixels."""
         return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
 
+    def union(self, other: Box) -> Box:
+        """The smallest box that holds both."""
+        return Box(
+            min(self.x0, other.x0), min(self.y0, other.y0), max(self.x1, other.x1), max(self.y1, other.y1)
+        )
+
     def contains(self, x: float, y: float) -> bool:
         """Whether the pixel position (x, y) lies inside."""
         return self.x0 <= x < self.x1 and self.y0 <= y < self.y1

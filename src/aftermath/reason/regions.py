@@ -9,11 +9,13 @@ from aftermath.config import Regions
 from aftermath.core import Action, AffectedObject, Clip, Grid, Quadmask
 from aftermath.reason.base import Reasoning
 from aftermath.scene.base import Scene
-from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, stamp
+from aftermath.scene.shadows import Shadow, find_lighting, light_of
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put, stamp
 
 __all__ = ["build_quadmask"]
 
 _HALO_PX = 3  # blur, anti-aliasing and compression carry an object's colour this far past its mask
+_SHADE_SEEN = 0.04  # of the shadow's depth
 
 
 def build_quadmask(
@@ -36,6 +38,8 @@ def build_quadmask(
             first_light |= mask[0]
         else:
             affected |= _moved(clip, scene, thing, mask, primary)
+            if thing.action is Action.FALLS:
+                affected |= _cast(clip, scene, thing, mask, primary, reasoning)
     primary = _grown(primary, _HALO_PX)
     primary[0] |= first_light
     affected[0] = False
@@ -71,6 +75,32 @@ def _moved(
     return out
 
 
+def _cast(
+    clip: Clip,
+    scene: Scene,
+    thing: AffectedObject,
+    mask: np.ndarray,
+    primary: np.ndarray,
+    reasoning: Reasoning,
+) -> np.ndarray:
+    """Where a thing that comes down darkens the ground that its shadow has not reached yet, boolean (T, H, W)."""
+    out = np.zeros_like(mask)
+    source = best_frame(mask, primary, thing.frames[0])
+    sprite = None if source is None else cut_sprite(mask[source], scene, source, primary[source])
+    places = thing.positions()
+    if sprite is None or sprite.has_shadow or not places:
+        return out
+    lighting = find_lighting(clip.frames, primary, light_of(reasoning.plan, reasoning.masks, primary.shape))
+    center = (sprite.center[0] - sprite.left, sprite.center[1] - sprite.top)
+    shadow = Shadow.of(sprite.solid, center, lighting)
+    sx, sy = clip.scale
+    lowest = max(y for _, y in places.values()) * sy
+    for t, (x, y) in places.items():
+        shade, left, top = shadow.shade(lowest - y * sy, 1.0)
+        put(out[t], shade > _SHADE_SEEN, round(x * sx + left), round(lowest + top))
+    return out
+
+
 def _carried_by_camera(scene: Scene, sprite: Sprite, t: int) -> tuple[float, float]:
     """Where a thing at rest in the world is in frame ``t``."""
     at_rest = scene.camera.to_plate[sprite.frame] @ (*sprite.center, 1.0)
@@ -80,7 +110,7 @@ def _carried_by_camera(scene: Scene, sprite: Sprite, t: int) -> tuple[float, flo
 
 def _soft_shape(sprite: Sprite) -> np.ndarray:
     """The thing, its shadow and a halo, boolean, in the sprite's window."""
-    return _grown_frame(sprite.solid | sprite.soft, _HALO_PX)
+    return _grown_frame(sprite.whole, _HALO_PX)
 
 
 def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:

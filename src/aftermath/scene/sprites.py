@@ -10,21 +10,25 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.scene.base import Scene
 
-__all__ = ["Sprite", "best_frame", "cut_sprite", "stamp"]
+__all__ = ["Sprite", "best_frame", "cut_sprite", "footprint", "put", "stamp", "without_spurs"]
 
 _SHADOW_REACH = 1.2  # of the thing's size
+_SPUR_SHARE = 0.12  # of the thing's size: what is thinner than twice this sticks out of it
 _NEARLY_CONVEX = 1.4  # area of the hull over the area
+_GAP_PX = 15  # what is no wider between a thing and its shadow is theirs
 
 
 @dataclass(frozen=True)
 class Sprite:
     """``solid`` and ``soft``: boolean (h, w), the thing and its shadow in the window at (``left``, ``top``) of frame
-    ``frame``; ``center``: (x, y) of the thing, pixels of that frame."""
+    ``frame``; ``hull`` boolean (h, w), ``solid`` and what may be the thing too; ``center``: (x, y) of the thing, pixels
+    of that frame."""
 
     frame: int
     left: int
     top: int
     solid: np.ndarray
+    hull: np.ndarray
     soft: np.ndarray
     center: tuple[float, float]
 
@@ -33,6 +37,16 @@ class Sprite:
         """The window, pixels of its frame."""
         height, width = self.solid.shape
         return Box(self.left, self.top, self.left + width, self.top + height)
+
+    @property
+    def whole(self) -> np.ndarray:
+        """The thing, what may be the thing, and its shadow: boolean (h, w)."""
+        return self.hull | self.soft
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether it brings a shadow of its own."""
+        return bool(self.soft.sum() > 0.05 * self.solid.sum())
 
     @property
     def size_px(self) -> float:
@@ -72,20 +86,51 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     reach = _SHADOW_REACH * float(np.sqrt(mask.sum()))
     height, width = mask.shape
     rows, cols = box.grown(reach).slices(width, height)
-    solid = _rounded_out(mask[rows, cols])
+    solid = mask[rows, cols]
+    hull = _hull(solid)
+    solid = solid | (hull & scene.soft[frame][rows, cols])
     others = (scene.labels[frame][rows, cols] > 0) & ~solid
     soft = scene.soft[frame][rows, cols] & ~exclude[rows, cols] & ~others
     soft = _touching(soft, solid)
     ys, xs = np.nonzero(mask)
-    return Sprite(frame, cols.start, rows.start, solid, soft & ~solid, (float(xs.mean()), float(ys.mean())))
+    center = (float(xs.mean()), float(ys.mean()))
+    return Sprite(frame, cols.start, rows.start, solid, hull, soft & ~solid, center)
 
 
-def _rounded_out(solid: np.ndarray) -> np.ndarray:
-    """A nearly convex thing is made convex: light that grazes its rim looks like shadow and was taken off it."""
-    contours, _ = cv2.findContours(solid.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+def footprint(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> np.ndarray:
+    """Where the thing ``mask`` boolean (H, W) and its shadow lie in ``frame``, without gaps: boolean (H, W).
+
+    ``exclude`` as in `cut_sprite`.
+    """
+    out = np.zeros_like(mask)
+    sprite = cut_sprite(mask, scene, frame, exclude)
+    if sprite is not None:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP_PX, _GAP_PX))
+        both = sprite.whole.astype(np.uint8)
+        shape = cv2.morphologyEx(both, cv2.MORPH_CLOSE, kernel) > 0
+        stamp(out, shape, sprite, *sprite.center)
+    return out
+
+
+def _hull(solid: np.ndarray) -> np.ndarray:
+    """What a nearly convex thing may hide besides what looks ``solid``, boolean (h, w), both together.
+
+    Light that grazes its rim looks like shadow, and where it rested for long the plate may show it: both are taken off
+    it. What sticks out of its body does not stretch the hull.
+    """
+    body = without_spurs(solid)
+    contours, _ = cv2.findContours(body.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hull = np.zeros(solid.shape, np.uint8)
     cv2.fillPoly(hull, [cv2.convexHull(np.concatenate(contours))], 1)
-    return hull > 0 if hull.sum() < _NEARLY_CONVEX * solid.sum() else solid
+    return solid | (hull > 0) if hull.sum() < _NEARLY_CONVEX * body.sum() else solid
+
+
+def without_spurs(solid: np.ndarray) -> np.ndarray:
+    """The body of a thing, boolean (h, w): ``solid`` less what sticks out of it, such as a scrap of its shadow."""
+    radius = max(1, round(_SPUR_SHARE * np.sqrt(np.count_nonzero(solid))))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    body = cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    return body if body.any() else solid
 
 
 def _touching(soft: np.ndarray, solid: np.ndarray) -> np.ndarray:
@@ -99,6 +144,11 @@ def stamp(canvas: np.ndarray, shape: np.ndarray, sprite: Sprite, x: float, y: fl
     """Set ``canvas`` boolean (H, W) where ``shape`` (the sprite's window) lies once its centre is at (x, y)."""
     left = sprite.left + round(x - sprite.center[0])
     top = sprite.top + round(y - sprite.center[1])
+    put(canvas, shape, left, top)
+
+
+def put(canvas: np.ndarray, shape: np.ndarray, left: int, top: int) -> None:
+    """Set ``canvas`` boolean (H, W) where ``shape`` boolean (h, w) lies with its corner at (``left``, ``top``)."""
     height, width = canvas.shape
     y0, y1 = max(0, top), min(height, top + shape.shape[0])
     x0, x1 = max(0, left), min(width, left + shape.shape[1])

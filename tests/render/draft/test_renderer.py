@@ -231,3 +231,37 @@ def test_a_thing_is_whole_until_it_is_touched():
     for t in range(1, 18):
         blue = np.linalg.norm(frames[t].astype(float) - BLUE, axis=-1) < 60
         assert (blue & rest).sum() > 0.95 * rest.sum(), t
+
+
+def test_a_finding_switched_off_stays_as_it_was_and_is_completed():
+    """The blue disc still rolls off; what the red one and its shadow hid of it is there."""
+    removal = collision()
+    plan = removal.reasoning.plan
+    off = plan.with_affected(
+        tuple(replace(thing, applied=thing.action is Action.VANISHES) for thing in plan.affected)
+    )
+    told = Reasoning(off, removal.reasoning.masks)
+    quadmask = build_quadmask(removal.clip, removal.scene, removal.primary, told)
+    frames, _ = render(removal, off, quadmask)
+    source, truth = removal.drawn.clip.frames, removal.drawn.without("striker").clip.frames
+    shown = np.where(quadmask.changed[..., None], frames, source)
+    assert psnr(shown, truth, quadmask.changed) > 28
+    whole = removal.drawn.without("striker").mask("target")
+    for t in range(1, removal.drawn.num):
+        blue = np.linalg.norm(shown[t].astype(float) - BLUE, axis=-1) < 60
+        assert (blue & whole[t]).sum() > 0.95 * whole[t].sum(), t
+        assert (blue & ~whole[t]).sum() < 0.08 * whole[t].sum(), t
+
+
+def test_what_falls_casts_a_shadow_the_way_the_object_did():
+    """The ground right of where the blue box comes to rest is darker than left of it, as it was beside the red one."""
+    removal = Removal(standing().drawn, "table", (Hint(150, 78, 0, Action.FALLS),))
+    frames = composed(removal, removal.render()[0])
+    bare = replace(removal.drawn, things={}).clip.frames
+    ratio = cv2.GaussianBlur(frames[-1].astype(np.float32), (0, 0), 2) / cv2.GaussianBlur(
+        bare[-1].astype(np.float32), (0, 0), 2
+    )
+    box = center_of_color(frames[-1], BLUE)
+    x, y = round(box[0]), round(box[1] + 10)
+    assert ratio[y - 4 : y + 4, x + 16 : x + 22].mean() < 0.9
+    assert ratio[y - 4 : y + 4, x - 24 : x - 18].mean() > 0.92

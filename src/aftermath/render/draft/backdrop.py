@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from aftermath.ahead import at_once
-from aftermath.core import Box, Level
+from aftermath.core import Action, Box, Level
 from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
 from aftermath.render.draft.fill import complete
@@ -20,12 +20,14 @@ from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
 from aftermath.scene.optical_flow import warp
 from aftermath.scene.plate import masked_median, sample_indices, seen_enough
+from aftermath.scene.sprites import footprint
 
 __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
+_ALWAYS = 0.9  # of the frames
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
 _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
@@ -273,16 +275,22 @@ def _free(job: Job) -> np.ndarray:
     """uint8 (T, H, W) at the analysed size: 2 where a pixel shows the background, 1 where it may show something else
     that is not affected, 0 where it shows the object or what it changed."""
     kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
-    gone = job.quadmask.primary
-    for thing in job.plan.applied:
-        if thing.id in job.masks:
-            gone = gone | (job.masks[thing.id] & job.quadmask.changed)
+    gone = job.quadmask.primary.copy()
+    for thing in job.plan.affected:
+        if thing.id not in job.masks:
+            continue
+        masks = job.masks[thing.id]
+        if thing.action is Action.VANISHES:
+            gone |= masks & job.quadmask.changed if thing.applied else False
+            continue
+        # what is not acted on and never leaves its place is background
+        moved = thing.applied | (masks.mean(axis=0) < _ALWAYS)
+        for t, mask in enumerate(masks):  # before it is touched too: it hides what will be seen
+            gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t]) & moved
     out = np.full(gone.shape, 2, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0
-        before = _filled(
-            gone[t]
-        )  # a hole in the object: what is seen through it, or a thing that stands before it
+        before = _filled(gone[t])  # a hole in the object shows what is behind, or a thing that stands before
         frame[passing | job.scene.soft[t] | before] = 1
         frame[passing & before] = 0
         frame[cv2.dilate(gone[t].astype(np.uint8), kernel) > 0] = 0

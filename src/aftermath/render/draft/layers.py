@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from aftermath.core import Action, AffectedObject
+from aftermath.core import Action, AffectedObject, PathPoint
 from aftermath.render.base import Job
 from aftermath.render.draft.backdrop import Backdrop, Frames, View
-from aftermath.scene.sprites import Sprite, best_frame, cut_sprite
+from aftermath.render.draft.matte import cut_out
+from aftermath.scene.base import Track
+from aftermath.scene.shadows import Shadow, find_lighting, light_of
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put
 
-__all__ = ["Layer", "cut_layers", "cut_sprites", "paint"]
+__all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint"]
 
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
-_CONTACT_SHADE = 0.45
+_SCRAP_SHARE = 0.001  # of the picture
+_CROSSED_PX, _SEARCH_PX = 5, 5  # analysed pixels
+_KNOWN_SHARE = 0.9  # of the window: with less, the background's own colours are no help
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class Layer:
 
     ``color`` float32 (h, w, 3); ``alpha`` float32 (h, w), 1 where it hides the background; ``light`` float32
     (h, w, 3), what its rim and its shadow leave of the background's light. ``center`` (x, y) inside the window.
-    ``path``: frame to (x, y), full-size pixels. ``rolls``: +1, -1 or 0. ``ground_y``: lowest y it comes to.
+    ``path``: frame to (x, y), full-size pixels. ``shadow``: what it casts where it has none in ``light``, analysed
+    pixels, each ``scale`` full-size ones.
     """
 
     thing: AffectedObject
@@ -36,23 +43,17 @@ class Layer:
     radius_px: float
     path: dict[int, tuple[float, float]]
     rolls: bool
-    has_shadow: bool
+    shadow: Shadow | None
+    scale: float
 
     def bottom(self, t: int) -> float:
         """Its lowest pixel in frame ``t``: what stands lower in the picture stands nearer."""
         return self.path[t][1] + self.radius_px if t in self.path else -np.inf
 
 
-def cut_sprites(job: Job) -> dict[str, Sprite]:
-    """The best view of each thing that remains, by id, at the analysed size."""
-    light = [
-        job.masks[thing.id]
-        for thing in job.plan.applied
-        if thing.action is Action.VANISHES and thing.id in job.masks
-    ]
-    gone = job.quadmask.primary
-    for mask in light:
-        gone = gone | mask
+def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
+    """The best view of each thing that remains, at the analysed size."""
+    gone = job.quadmask.primary | light_of(job.plan, job.masks, job.quadmask.primary.shape)
     sprites = {}
     for thing in job.plan.applied:
         if thing.action is Action.VANISHES or thing.id not in job.masks:
@@ -61,17 +62,122 @@ def cut_sprites(job: Job) -> dict[str, Sprite]:
         t = best_frame(mask, gone, thing.frames[0])
         sprite = cut_sprite(mask[t], job.scene, t, gone[t]) if t is not None else None
         if sprite is not None:
-            sprites[thing.id] = sprite
+            sprites[thing] = sprite
     return sprites
 
 
-def cut_layers(job: Job, backdrop: Backdrop, frames: Frames, sprites: dict[str, Sprite]) -> list[Layer]:
-    """Cut every thing that remains out of its frame, at full size."""
-    things = {thing.id: thing for thing in job.plan.applied}
-    return [_layer(job, backdrop, frames.kept[s.frame], things[name], s) for name, s in sprites.items()]
+def cut_bystanders(job: Job) -> dict[AffectedObject, Sprite]:
+    """What moves, is not acted on, and is crossed by the object or its light: a view of each that shows it whole, with
+    its way through the clip as a path, so that what is hidden of it can be painted in."""
+    shaded = light_of(job.plan, job.masks, job.quadmask.primary.shape)
+    gone = job.quadmask.primary | shaded
+    acted_on = {thing.id for thing in job.plan.applied}
+    found = {}
+    for track in job.scene.tracks:
+        mask = job.scene.mask(track)
+        usual = float(np.median(track.areas_px[track.seen]))
+        if (
+            track.id in acted_on
+            or usual < _SCRAP_SHARE * mask[0].size
+            or (mask & shaded).sum() > 0.3 * mask.sum()
+        ):
+            continue
+        near = np.array(
+            [
+                _grown(m, _CROSSED_PX) & g if m.any() else np.zeros_like(m)
+                for m, g in zip(mask, gone, strict=True)
+            ]
+        )
+        crossed = track.seen & near.any(axis=(1, 2))
+        clear = np.flatnonzero(track.seen & ~crossed & (track.areas_px > 0.85 * usual))
+        if not crossed.any() or clear.size < 2:
+            continue
+        worst = int(near.sum(axis=(1, 2)).argmax())
+        t = int(clear[np.abs(clear - worst).argmin()])
+        sprite = cut_sprite(mask[t], job.scene, t, gone[t])
+        if sprite is not None:
+            found[_on_its_way(job, track, mask, gone, clear, sprite)] = sprite
+    return found
 
 
-def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObject, sprite: Sprite) -> Layer:
+def _on_its_way(
+    job: Job, track: Track, mask: np.ndarray, gone: np.ndarray, clear: np.ndarray, sprite: Sprite
+) -> AffectedObject:
+    """A thing that goes where it is seen to go; where the object covers a part of it, by what still shows.
+
+    Its middle is that of what is seen, or lies evenly between where more than half of it is hidden; it is then moved
+    to where the outline of ``sprite`` explains best what is seen, except in ``clear`` frames.
+    """
+    frames = np.arange(clear[0], clear[-1] + 1)
+    shown = np.flatnonzero(track.areas_px > 0.5 * track.areas_px[sprite.frame])
+    middle = np.stack([np.interp(frames, shown, track.centers_px[shown, axis]) for axis in (0, 1)], axis=1)
+    sx, sy = job.clip.scale
+    points = []
+    for t, center in zip(frames, middle, strict=True):
+        x, y, w = np.linalg.inv(job.scene.camera.to_plate[t]) @ (*center, 1.0)
+        x, y = x / w, y / w
+        if t not in clear and mask[t].any():
+            x, y = _matched(sprite, mask[t], gone[t], x, y)
+        points.append(PathPoint(int(t), float(x / sx), float(y / sy)))
+    span = (int(frames[0]), int(frames[-1]) + 1)
+    return AffectedObject(track.id, "thing", Action.STAYS, "passes", 1.0, span, path=tuple(points))
+
+
+def _matched(sprite: Sprite, seen: np.ndarray, gone: np.ndarray, x: float, y: float) -> tuple[float, float]:
+    """The place near (x, y) where the sprite's outline differs least from ``seen`` outside ``gone``."""
+    best, least = (x, y), np.inf
+    steps = range(-_SEARCH_PX, _SEARCH_PX + 1)
+    rows, cols = (
+        sprite.box.moved(x - sprite.center[0], y - sprite.center[1])
+        .grown(_SEARCH_PX + 2)
+        .slices(*seen.shape[::-1])
+    )
+    part, open_to_view = seen[rows, cols], ~gone[rows, cols]
+    for dy, dx in sorted(
+        ((dy, dx) for dy in steps for dx in steps), key=lambda step: step[0] ** 2 + step[1] ** 2
+    ):
+        there = np.zeros_like(part)
+        left = sprite.left + round(x + dx - sprite.center[0]) - cols.start
+        put(there, sprite.solid, left, sprite.top + round(y + dy - sprite.center[1]) - rows.start)
+        off = np.count_nonzero((there ^ part) & open_to_view)
+        if off < least:
+            best, least = (x + dx, y + dy), off
+    return best
+
+
+def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    size = 2 * radius_px + 1
+    return cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+
+
+def cut_layers(
+    job: Job, backdrop: Backdrop, frames: Frames, sprites: Mapping[AffectedObject, Sprite]
+) -> list[Layer]:
+    """Cut things out of their frames, at full size."""
+    return [
+        _layer(job, backdrop, frames.kept[sprite.frame], thing, sprite, _cast(job, thing, sprite))
+        for thing, sprite in sprites.items()
+    ]
+
+
+def _cast(job: Job, thing: AffectedObject, sprite: Sprite) -> Shadow | None:
+    """The shadow of a thing that comes down and brought none of its own."""
+    if thing.action is not Action.FALLS or sprite.has_shadow:
+        return None
+    shaded = light_of(job.plan, job.masks, job.quadmask.primary.shape)
+    lighting = find_lighting(job.clip.frames, job.quadmask.primary & ~shaded, shaded)
+    center = (sprite.center[0] - sprite.left, sprite.center[1] - sprite.top)
+    return Shadow.of(sprite.solid, center, lighting)
+
+
+def _layer(
+    job: Job,
+    backdrop: Backdrop,
+    frame: np.ndarray,
+    thing: AffectedObject,
+    sprite: Sprite,
+    shadow: Shadow | None,
+) -> Layer:
     height, width = frame.shape[:2]
     sx, sy = width / job.clip.width, height / job.clip.height
     solid = np.pad(sprite.solid.astype(np.uint8), _MARGIN_PX)
@@ -81,37 +187,41 @@ def _layer(job: Job, backdrop: Backdrop, frame: np.ndarray, thing: AffectedObjec
     x0, y0 = round(left), round(top)
     around = _window(frame, x0, y0, size)
     view = View(around.astype(np.uint8), np.ones(around.shape[:2], bool), x0, y0)
-    behind, reach, _ = backdrop.in_frame(sprite.frame, view, None)
-    alpha = _smooth(solid, size, sx)
-    near = cv2.dilate(solid | soft, np.ones((7, 7), np.uint8))
-    shade = _smooth(
-        np.where(_beside(job, sprite), 0, near), size, sx
-    )  # the object's colour is not its shadow
-    light = np.where(
-        reach[..., None] > 0, np.clip((around + 4) / (behind.astype(np.float32) + 4), 0.2, 1.6), 1
-    ).astype(np.float32)
-    light = cv2.GaussianBlur(light, (0, 0), max(1.0, 0.8 * sx))
+    behind, reach, invented = backdrop.in_frame(sprite.frame, view, None)
+    behind = behind.astype(np.float32)
+    beside = _smooth(_beside(job, sprite), size, sx) > 0.05  # the object's colour is not its shadow
+    known = (reach > 0) & (invented == 0) & ~beside
+    hull = np.pad(sprite.hull, _MARGIN_PX)
+    seen, maybe = (cv2.resize(m.astype(np.float32), size) > 0.5 for m in (solid, hull))
+    matte = cut_out(around, seen, maybe, sx, behind if known.mean() > _KNOWN_SHARE else None)
+    near = cv2.dilate(soft, np.ones((15, 15), np.uint8))
+    near = cv2.dilate(soft, np.ones((7, 7), np.uint8)) | np.where(hull, near, 0)
+    shade = _smooth(near, size, sx) * ~beside
+    light = np.clip((matte.around + 4) / (behind + 4), 0.2, 1.6)
+    light[reach == 0] = 1
+    light = cv2.GaussianBlur(light, (0, 0), 0.6)
     light = 1 + (light - 1) * shade[..., None]
-    center = (sprite.center[0] * sx - x0 + 0.5 * (sx - 1), sprite.center[1] * sy - y0 + 0.5 * (sy - 1))
+    center = (sprite.center[0] * sx - x0, sprite.center[1] * sy - y0)
     path = _path(job, thing, sprite, sx, sy)
     bottom = np.flatnonzero(sprite.solid.any(axis=1))[-1] + 1 + sprite.top
     return Layer(
         thing=thing,
-        color=around,
-        alpha=alpha,
+        color=matte.color,
+        alpha=matte.alpha,
         light=light.astype(np.float32),
         center=center,
         radius_px=float(bottom * sy - sprite.center[1] * sy),
         path=path,
         rolls=thing.action is Action.GOES_ON and _circularity(sprite.solid) > _ROUND,
-        has_shadow=bool(sprite.soft.sum() > 0.05 * sprite.solid.sum()),
+        shadow=shadow,
+        scale=sx,
     )
 
 
 def _beside(job: Job, sprite: Sprite) -> np.ndarray:
-    """Where the primary object is seen in the sprite's window and its margin, boolean."""
+    """Where the primary object is seen in the sprite's window and its margin, uint8 0 or 1."""
     rows, cols = sprite.box.slices(job.clip.width, job.clip.height)
-    return np.pad(job.quadmask.primary[sprite.frame][rows, cols], _MARGIN_PX)
+    return np.pad(job.quadmask.primary[sprite.frame][rows, cols], _MARGIN_PX).astype(np.uint8)
 
 
 def _window(image: np.ndarray, x0: int, y0: int, size: tuple[int, int]) -> np.ndarray:
@@ -161,8 +271,8 @@ def paint(canvas: np.ndarray, layers: list[Layer], t: int, corner: tuple[int, in
 def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
     x, y = layer.path[t][0] - corner[0], layer.path[t][1] - corner[1]
     color, alpha = _turned(layer, t) if layer.rolls else (layer.color, layer.alpha)
-    if not layer.has_shadow:
-        _contact_shade(canvas, layer, t, corner)
+    if layer.shadow is not None:
+        _paint_shadow(canvas, layer, layer.shadow, t, corner)
     # a whole-pixel place and a sub-pixel rest, so that a slow thing glides
     left, top = x - layer.center[0], y - layer.center[1]
     x0, y0 = int(np.floor(left)), int(np.floor(top))
@@ -192,22 +302,17 @@ def _turned(layer: Layer, t: int) -> tuple[np.ndarray, np.ndarray]:
     return color, layer.alpha
 
 
-def _contact_shade(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
-    """A thing that had no shadow of its own gets a soft one where it comes down, the closer the darker."""
-    x, y = layer.path[t]
-    lowest = max(p[1] for p in layer.path.values())
-    height_px = lowest - y
-    strength = _CONTACT_SHADE * np.exp(-height_px / max(layer.radius_px, 1.0))
-    if layer.thing.action is not Action.FALLS or strength < 0.02:
-        return
-    across = (layer.alpha > 0.5).any(axis=0).sum() / 2
-    rx, ry = 1.15 * across, 0.32 * across
-    cx, cy = x - corner[0], lowest + layer.radius_px - 0.4 * ry - corner[1]
+def _paint_shadow(canvas: np.ndarray, layer: Layer, shadow: Shadow, t: int, corner: tuple[int, int]) -> None:
+    """Darken ``canvas`` where the thing's shadow falls in frame ``t``; in place."""
+    x, lowest = layer.path[t][0], max(y for _, y in layer.path.values())
+    scale = layer.scale
+    shade, left, top = shadow.shade((lowest - layer.path[t][1]) / scale, scale)
+    # whole pixels: its rim is soft
+    x0, y0 = round(x + left) - corner[0], round(lowest + top) - corner[1]
     height, width = canvas.shape[:2]
-    x0, x1 = max(0, int(cx - 2 * rx)), min(width, int(cx + 2 * rx))
-    y0, y1 = max(0, int(cy - 3 * ry)), min(height, int(cy + 3 * ry))
-    if x0 >= x1 or y0 >= y1:
+    ya, yb = max(0, y0), min(height, y0 + shade.shape[0])
+    xa, xb = max(0, x0), min(width, x0 + shade.shape[1])
+    if ya >= yb or xa >= xb:
         return
-    ys, xs = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-    fade = np.exp(-(((xs - cx) / rx) ** 2) * 1.2 - ((ys - cy) / ry) ** 2 * 1.2)
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - strength * fade[..., None])
+    deep = shade[ya - y0 : yb - y0, xa - x0 : xb - x0, None] * (1 - shadow.lighting.dims)
+    canvas[ya:yb, xa:xb] = np.rint(canvas[ya:yb, xa:xb] * (1 - deep))

@@ -12,7 +12,7 @@ from aftermath.core import Box, Level
 from aftermath.render.base import Job, Progress, Rendered
 from aftermath.render.draft.backdrop import Backdrop, View, build_backdrop
 from aftermath.render.draft.grain import GrainField
-from aftermath.render.draft.layers import Layer, cut_layers, cut_sprites, paint
+from aftermath.render.draft.layers import Layer, cut_bystanders, cut_layers, cut_sprites, paint
 
 __all__ = ["DraftRenderer"]
 
@@ -25,20 +25,29 @@ class DraftRenderer:
     def render(self, job: Job, progress: Progress) -> Rendered:
         """Build the plate and cut the layers, then stream the frames; see `Renderer.render`."""
         sprites = cut_sprites(job)
-        wanted = {sprite.frame: sprite.box for sprite in sprites.values()}
+        bystanders = cut_bystanders(job)
+        wanted: dict[int, Box] = {}
+        for sprite in (*sprites.values(), *bystanders.values()):
+            wanted[sprite.frame] = sprite.box.union(wanted.get(sprite.frame, sprite.box))
         backdrop, frames = build_backdrop(job, wanted, progress)
         layers = cut_layers(job, backdrop, frames, sprites)
+        passing = cut_layers(job, backdrop, frames, bystanders)
         report: dict[str, object] = {
             "camera": str(job.scene.camera.kind),
             "invented_share": 0.0,
-            "layers": [{"id": name, "cut_from_frame": sprite.frame} for name, sprite in sprites.items()],
+            "layers": [{"id": thing.id, "cut_from_frame": sprite.frame} for thing, sprite in sprites.items()],
             "grain_sigma": [round(float(s), 2) for s in backdrop.grain.sigma],
         }
-        return Rendered(_frames(job, backdrop, layers, report, progress), report)
+        return Rendered(_frames(job, backdrop, layers, passing, report, progress), report)
 
 
 def _frames(
-    job: Job, backdrop: Backdrop, layers: list[Layer], report: dict[str, object], progress: Progress
+    job: Job,
+    backdrop: Backdrop,
+    layers: list[Layer],
+    passing: list[Layer],
+    report: dict[str, object],
+    progress: Progress,
 ) -> Iterator[np.ndarray]:
     changed_px = invented_px = 0
     num = len(job.clip)
@@ -51,7 +60,7 @@ def _frames(
         view = View.around(source, levels != Level.KEEP)
         frame = source
         if view is not None:
-            frame, invented = _frame(job, backdrop, layers, grain, t, source, levels, view)
+            frame, invented = _frame(job, backdrop, layers, passing, grain, t, source, levels, view)
             changed_px += cv2.countNonZero(view.changed.view(np.uint8))
             invented_px += cv2.countNonZero(cv2.bitwise_and(invented, view.changed.view(np.uint8)))
         report["invented_share"] = round(invented_px / max(1, changed_px), 4)
@@ -63,6 +72,7 @@ def _frame(
     job: Job,
     backdrop: Backdrop,
     layers: list[Layer],
+    passing: list[Layer],
     grain: GrainField,
     t: int,
     source: np.ndarray,
@@ -71,6 +81,7 @@ def _frame(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One frame of the world without the object, uint8 (H, W, 3), and what of ``view`` was invented, uint8 0 or 1."""
     painted, reach, invented = backdrop.in_frame(t, view, grain)
+    paint(painted, passing, t, (view.x, view.y))  # what is hidden of them; what is seen of them follows
     keep = _kept_things(job, t, levels, view)
     if keep is not None:
         part = (keep.rows, keep.cols)
