@@ -9,8 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from small_clip import write_scene
+
+# a machine that is busy fails no test
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

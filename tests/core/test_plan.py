@@ -65,13 +65,13 @@ def plans(draw) -> Plan:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans())
 def test_a_plan_survives_its_file(plan):
     assert read(plan.to_json()) == plan
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plans())
 def test_a_plan_is_written_in_the_references_keys(plan):
     file = json.loads(plan.to_json())
@@ -87,7 +87,7 @@ def test_a_plan_is_written_in_the_references_keys(plan):
             assert all(0 <= cell["row"] < rows and 0 <= cell["col"] < cols for cell in at["grid_regions"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plans())
 def test_applied_and_offered_share_out_the_findings(plan):
     assert sorted(t.id for t in plan.applied + plan.offered) == sorted(t.id for t in plan.affected)

@@ -30,7 +30,7 @@ def quadmask() -> np.ndarray:
     return values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     values=hnp.arrays(
         np.uint8,
@@ -159,7 +159,6 @@ levels_frame = hnp.arrays(
 )
 
 
-@settings(deadline=None)
 @given(frame=levels_frame, width=st.integers(1, 80), height=st.integers(1, 80))
 def test_resizing_invents_no_level(frame: np.ndarray, width: int, height: int) -> None:
     resized = resize_levels(frame, width, height)
@@ -167,7 +166,6 @@ def test_resizing_invents_no_level(frame: np.ndarray, width: int, height: int) -
     assert set(np.unique(resized)) <= set(np.unique(frame))
 
 
-@settings(deadline=None)
 @given(frame=levels_frame, factor=st.integers(1, 4))
 def test_shrinking_takes_the_majority_and_undoes_growing_by_repetition(
     frame: np.ndarray, factor: int

@@ -49,7 +49,7 @@ def test_a_change_of_exposure_is_measured_though_things_move():
     assert (found[:10] == 1).all()  # exactly one where nothing changed
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(num=st.integers(1, 400), limit=st.integers(1, 60))
 def test_samples_are_spread_over_the_whole_clip(num, limit):
     index = sample_indices(num, limit)
@@ -57,7 +57,7 @@ def test_samples_are_spread_over_the_whole_clip(num, limit):
     assert index[0] == 0 and (index[-1] == num - 1 or limit == 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(num=st.integers(1, 7), seed=st.integers(0, 1000))
 def test_a_masked_median_is_the_median_of_what_counts(num, seed):
     random = np.random.default_rng(seed)
