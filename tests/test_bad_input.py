@@ -238,7 +238,8 @@ def test_a_plan_that_is_none(refused: Refused, clip: Path, tmp_path: Path, text:
     plan = tmp_path / "plan.json"
     plan.write_text(text, errors="surrogateescape")
     line = refused("remove", clip, "--box", BOX, "--plan", plan, "-o", tmp_path / "out.mp4")
-    assert f"plan {plan}: {says}" in line or ("UTF-8" in says and says in line)
+    assert f"plan {plan}: " in line
+    assert says in line
     assert "; " in line
 
 
