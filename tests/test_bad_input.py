@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
+import aftermath
+from aftermath import InputError, MaskOptions, RemoveOptions
 from aftermath.media.masks import write_masks
 from aftermath.media.video import write_rgb_video
 from conftest import Cli
@@ -93,7 +97,8 @@ def test_a_file_that_shows_nothing(
     ("prompt", "says"),
     [
         ([], "no prompt"),
-        (["--box", "200,40,260,84"], "x from 0 to 160"),
+        (["--plan", "gone.json"], "add the prompt"),
+        (["--box", "200,40,260,84"], "must lie in the picture: x from 0 to 160"),
         (["--box", "-4,40,60,84"], "x from 0 to 160"),
         (["--box", "62,40,30,84"], "X0 left of X1"),
         (["--box", "30,84,62,40"], "X0 left of X1"),
@@ -101,7 +106,7 @@ def test_a_file_that_shows_nothing(
         (["--box", "30,40,62,nan"], "X0,Y0,X1,Y1"),
         (["--box", "a,b,c,d"], "X0,Y0,X1,Y1"),
         (["--box", "30,40,62,84@x"], "X0,Y0,X1,Y1"),
-        (["--box", f"{BOX}@999"], "frames 0 to 11"),
+        (["--box", f"{BOX}@999"], "must be one of the clip's frames 0 to 11"),
         (["--point", "40,60@999"], "frames 0 to 11"),
         (["--point", "40,600"], "y from 0 to 119"),
         (["--point", "!40,60"], "background"),
@@ -110,10 +115,13 @@ def test_a_file_that_shows_nothing(
         (["--box", BOX, "--affected", "900,95:falls"], "x from 0 to 159"),
         (["--box", BOX, "--affected", "90,95@400:falls"], "frames 0 to 11"),
         (["--box", BOX, "--engine", "void"], "engine void"),
-        (["--box", BOX, "--feather-px", "-1"], "feather"),
+        (["--box", BOX, "--feather-px", "-1"], "--feather-px -1.0: must be greater than or equal to 0"),
+        (["--box", BOX, "--seed", "x"], "'--seed': must be a whole number"),
         (["--box", BOX, "--codec", "ffv1"], "mkv"),
-        (["--box", BOX, "--codec", "vhs"], "codec"),
-        (["--box", BOX, "--no-such-option"], "no-such-option"),
+        (["--box", BOX, "--codec", "vhs"], "'vhs' must be one of 'h264'"),
+        (["--box", BOX, "--codec", "png"], "name a folder"),
+        (["--box", BOX, "--no-such-option"], "aftermath remove --help"),
+        (["--box", BOX, "--affected", "120,20:falls"], "must point at a thing"),
         (["--box", BOX, "--mask", "gone.mkv"], "--box and --mask"),
         (["--mask", "gone.mkv"], "no such file"),
         (["--box", BOX, "--plan", "gone.json"], "no such file"),
@@ -206,11 +214,77 @@ def test_a_folder_that_is_no_sequence(refused: Refused, tmp_path: Path) -> None:
     assert "input_video.mp4" in refused("remove", tmp_path / "empty", "-o", tmp_path / "out.mp4")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"affected_objects": [{}]}'])
-def test_a_plan_that_is_none(refused: Refused, clip: Path, tmp_path: Path, text: str) -> None:
-    (tmp_path / "plan.json").write_text(text)
-    line = refused("remove", clip, "--box", BOX, "--plan", tmp_path / "plan.json", "-o", tmp_path / "out.mp4")
-    assert "plan.json" in line
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "must be JSON"),
+        ("[]", "must be an object"),
+        ('{"affected_objects": [{}]}', "affected_objects[0].noun: is missing"),
+        ('{"affected_objects": [{"noun": "a", "path": "1,2"}]}', "affected_objects[0].path: must be a list"),
+        (
+            '{"affected_objects": [{"noun": "a", "path": [{"frame": 1, "x": "b", "y": 2}]}]}',
+            "affected_objects[0].path[0].x: must be a number",
+        ),
+        (
+            '{"affected_objects": [{"noun": "a", "path": [{"frame": 99, "x": 1, "y": 2}]}]}',
+            "affected_objects[0], a: a path point on frame 99: must be on one of the clip's frames 0 to 11",
+        ),
+        ('{"affected_objects": [], "size": [8, 6]}', "must be the clip's, 160x120"),
+        ('{"affected_objects": [], "num_frames": 7}', "must be the clip's, 12"),
+        ("\udcff", "UTF-8"),
+    ],
+)
+def test_a_plan_that_is_none(refused: Refused, clip: Path, tmp_path: Path, text: str, says: str) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text(text, errors="surrogateescape")
+    line = refused("remove", clip, "--box", BOX, "--plan", plan, "-o", tmp_path / "out.mp4")
+    assert f"plan {plan}: " in line
+    assert says in line
+    assert "; " in line
+
+
+def test_a_plan_that_is_a_folder(refused: Refused, clip: Path, tmp_path: Path) -> None:
+    line = refused("remove", clip, "--box", BOX, "--plan", tmp_path, "-o", tmp_path / "out.mp4")
+    assert "must be a file that can be read" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"boxes": BOX}, f"boxes='{BOX}': must be a list; write boxes=['{BOX}']"),
+        ({"boxes": [(30, 40, 62, 84)]}, "in boxes: must be text of the form X0,Y0,X1,Y1"),
+        ({"points": None}, "points=None: must be a list"),
+        ({"boxes": [BOX], "affected": [3]}, "3 in affected: must be text"),
+        ({"boxes": [BOX], "plan": {}}, "plan={}: must be the name of a file"),
+        ({"boxes": [BOX], "prompt": 3}, "prompt=3: must be text"),
+        ({"boxes": [BOX], "work": 3}, "work=3: must be the name"),
+        ({"boxes": [BOX], "options": {"codec": "h264"}}, "must be RemoveOptions"),
+        ({"boxes": [BOX], "options": MaskOptions()}, "must be RemoveOptions"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_the_library_refuses_in_the_same_words(
+    clip: Path, tmp_path: Path, given: dict[str, Any], says: str
+) -> None:
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=re.escape(says)):
+        aftermath.remove(clip, tmp_path / "out.mp4", **given)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"codec": "vhs"}, "codec='vhs': must be 'h264', 'hevc', 'prores', 'ffv1' or 'png'"),
+        ({"seed": "x"}, "seed='x': must be a whole number"),
+        ({"feather_px": -1}, "feather_px=-1: must be greater than or equal to 0"),
+        ({"sed": 1}, "sed=1: is no option; the options are segmenter"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_options_that_cannot_be(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        RemoveOptions(**given)
 
 
 def test_a_clip_cut_off_in_the_middle_is_used_as_far_as_it_goes(cli: Cli, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +41,50 @@ def test_the_main_command_removes_the_object(cli: Cli, clip: Path, tmp_path: Pat
     folder = tmp_path / "out.mp4.aftermath"
     names = {"contact_sheet.png", "plan.json", "quadmask.mkv", "run.json", "side_by_side.mp4", "stages"}
     assert {path.name for path in folder.iterdir()} == names
+
+
+def test_the_same_command_again_says_that_nothing_was_done(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    command = ["remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4"]
+    assert "reused" not in cli(*command).stdout
+    again = cli(*command).stdout
+    assert "reused    everything" in again
+    assert ", 0 s of work" in again
+    assert "reused    segment, scene, reason, regions, quadmask of" in cli(*command, "--seed", "5").stdout
+
+
+def test_mask_ends_with_the_command_that_goes_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    first = cli(
+        "mask", clip, "--box", BOX, "--point", "!10,10", "--regions", "grid", "-o", tmp_path / "q.mkv"
+    )
+    assert first.returncode == 0, first.stderr
+    (line,) = (line for line in first.stdout.splitlines() if line.startswith("  next "))
+    program, *words = shlex.split(line)[1:]
+    assert program == "aftermath"
+    *words, output = words
+    assert output == "out.mp4"
+    done = cli(*words, tmp_path / output, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reused"] == ["segment", "scene", "reason", "regions", "quadmask"]
+    plan = tmp_path / "q.mkv.aftermath" / "plan.json"
+    assert f"--plan {plan}" in first.stdout
+    edited = cli(*words, tmp_path / output, "--plan", plan)
+    assert edited.returncode == 0, edited.stderr
+
+
+def test_what_others_show_is_not_called_invented(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    told = cli("remove", clip, "--box", "80,90,96,108", "-o", tmp_path / "out.mp4").stdout
+    assert "invented  nothing" in told
+    assert "no frame shows" not in told
+
+
+def test_a_point_on_the_wall_is_questioned(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    command = ["mask", clip, "--point", "110,20", "-o", tmp_path / "out.mkv"]
+    first, again = cli(*command), cli(*command)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count("\n") == 1
+    assert first.stderr.startswith("warning: the object ")
+    assert "--box" in first.stderr
+    assert again.stderr == first.stderr
 
 
 def test_what_is_kept_is_bit_exact_with_a_lossless_codec(clip: Path, tmp_path: Path) -> None:
@@ -115,6 +160,7 @@ def test_a_quadmask_is_used_untouched(clip: Path, tmp_path: Path) -> None:
     write_masks(tmp_path / "quadmask.mkv", given, Fraction(12))
     result = aftermath.remove(clip, tmp_path / "out.mp4", quadmask=tmp_path / "quadmask.mkv")
     assert all((a == b).all() for a, b in zip(read_masks(result.quadmask), given, strict=True))
+    assert "used as it was given" in result.notes[0]
 
 
 def test_a_mask_video_is_the_object_as_it_is(clip: Path, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """Every option of a run, with its only default. The command line is generated from these fields."""
 
+import dataclasses
+import functools
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Self, TypeVar, cast
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
+
+from aftermath.errors import InputError, plainly
 
 __all__ = ["Codec", "Engine", "MaskOptions", "ReasonerName", "Regions", "RemoveOptions", "SegmenterName"]
 
@@ -46,9 +50,32 @@ class Regions(StrEnum):
     GRID = "grid"
 
 
+_T = TypeVar("_T")
+
+
+def _in_our_words(cls: type[_T]) -> type[_T]:
+    """Let a pydantic dataclass refuse a value with one line of `InputError`, not with a `ValidationError`."""
+    theirs: Any = cls.__init__
+
+    @functools.wraps(theirs)
+    def ours(self: Any, *args: Any, **options: Any) -> None:
+        try:
+            theirs(self, *args, **options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            known = [item.name for item in dataclasses.fields(cast(Any, cls))]
+            remedy = "" if name in known else f"the options are {', '.join(known)}"
+            raise InputError(f"{name}={first['input']!r}", plainly(first["msg"]), remedy) from error
+
+    setattr(cls, "__init__", ours)  # noqa: B010 - a type checker would not let the assignment pass
+    return cls
+
+
+@_in_our_words
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class MaskOptions:
-    """How a clip is analysed. A value out of range raises pydantic's `ValidationError`, a ValueError."""
+    """How a clip is analysed. Raises `InputError` for a value that cannot be and for a name that is no option."""
 
     segmenter: Annotated[SegmenterName, Field(description="Who finds the object's pixels.")] = (
         SegmenterName.FLOW
@@ -63,7 +90,18 @@ class MaskOptions:
         int, Field(ge=64, le=4096, description="Long side of the picture that is analysed, pixels.")
     ] = 960
 
+    @classmethod
+    def given(cls, options: Self | None) -> Self:
+        """``options``, or the defaults for None. Raises `InputError` for options of another kind."""
+        if options is None:
+            return cls()
+        if not isinstance(options, cls):
+            kind = cls.__name__
+            raise InputError(f"options={options!r}", f"must be {kind}", f"write options={kind}(...)")
+        return options
 
+
+@_in_our_words
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RemoveOptions(MaskOptions):
     """How an object is removed: the analysis, the new pixels and the file."""

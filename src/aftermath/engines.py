@@ -26,7 +26,7 @@ def choose_engine(wanted: Engine) -> tuple[Engine, str]:
     if wanted is not Engine.AUTO:
         lacking = missing(wanted)
         if lacking:
-            raise InputError(f"--engine {wanted}", lacking, "--engine draft runs on any computer")
+            raise InputError(f"engine {wanted}", lacking, "the engine draft runs on any computer")
         return wanted, "asked for"
     lacking = missing(Engine.VOID)
     return (Engine.DRAFT, lacking) if lacking else (Engine.VOID, "its weights and a GPU are here")

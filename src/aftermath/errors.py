@@ -10,6 +10,8 @@ AftermathError
 The library never prints and never exits: the command line and the web app translate these.
 """
 
+import re
+
 __all__ = [
     "AftermathError",
     "InputError",
@@ -17,6 +19,7 @@ __all__ = [
     "OutOfMemory",
     "ReasonerError",
     "WeightsError",
+    "plainly",
 ]
 
 
@@ -33,6 +36,27 @@ class InputError(AftermathError):
     def __init__(self, value: str, allowed: str, remedy: str = "") -> None:
         self.value, self.allowed, self.remedy = value, allowed, remedy
         super().__init__(f"{value}: {allowed}" + (f"; {remedy}" if remedy else ""))
+
+
+def plainly(complaint: str) -> str:
+    """What pydantic says is wrong with a value, in our words: what it must be."""
+    complaint = re.sub(r"^(Value|Assertion) error, ", "", complaint)
+    for theirs, ours in (
+        (r"^Input should be ", "must be "),
+        (r"^(Field required|Missing required argument)$", "is missing"),
+        (r"^Unexpected keyword argument$", "is no option"),
+        (r"^Unexpected positional argument$", "must be given by its name"),
+        (r"^('.*') is not one of (.*)\.$", r"\1 must be one of \2"),
+        (r"^Tuple should have .*", "must have as many numbers as the form asks for"),
+        (r"^Invalid JSON: ", "must be JSON: "),
+        (r", unable to parse string as an? \w+", ""),
+        (r"a valid integer", "a whole number"),
+        (r"a valid number", "a number"),
+        (r"a valid (array|list)", "a list"),
+        (r", got a number with a fractional part", ""),
+    ):
+        complaint = re.sub(theirs, ours, complaint)
+    return complaint
 
 
 class MediaError(AftermathError):

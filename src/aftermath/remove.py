@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aftermath.config import Engine, MaskOptions, RemoveOptions
 
 if TYPE_CHECKING:
-    from aftermath.core import Plan
+    from aftermath.core import Plan, Quadmask
     from aftermath.reason.base import Hint, Reasoning
     from aftermath.scene.base import Scene
     from aftermath.segment.base import BoxPrompt, PointPrompt
@@ -24,7 +24,10 @@ __all__ = ["Result", "mask", "remove"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run made and found. Files of ``folder`` that the run did not make are None."""
+    """What a run made and found. Files of ``folder`` that the run did not make are None.
+
+    ``reused``: the stages that were taken from the run folder; ``stage_times_s`` of those is what they once took.
+    """
 
     output: Path
     folder: Path
@@ -40,6 +43,7 @@ class Result:
     engine_why: str
     invented_share: float | None
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     stage_times_s: dict[str, float]
     reused: tuple[str, ...]
 
@@ -74,10 +78,10 @@ def remove(
     """
     from aftermath import stages
     from aftermath.engines import choose_engine
-    from aftermath.request import read_request
+    from aftermath.request import path_given, read_request
     from aftermath.session import Session
 
-    options = options or RemoveOptions()
+    options = RemoveOptions.given(options)
     engine, why = choose_engine(options.engine)
     request = read_request(
         clip,
@@ -90,7 +94,13 @@ def remove(
         prompt=prompt,
     )
     with Session(
-        request, Path(output), options, codec=options.codec, work=_path(work), fresh=fresh, progress=progress
+        request,
+        path_given("output", output),
+        options,
+        codec=options.codec,
+        work=None if work is None else path_given("work", work),
+        fresh=fresh,
+        progress=progress,
     ) as session:
         primary = stages.segment(session)
         scene = stages.analyse(session, primary)
@@ -99,7 +109,7 @@ def remove(
         quadmask_file = stages.write_quadmask(session, levels)
         painted = stages.paint(session, scene, reasoning, levels, quadmask_file, engine, options)
         stages.show(session, levels, session.output)
-        return _finish(session, scene, reasoning, len(levels), engine, why, painted.facts)
+        return _finish(session, scene, reasoning, levels, engine, why, painted.facts)
 
 
 def mask(
@@ -119,14 +129,19 @@ def mask(
 ) -> Result:
     """Stop at the quadmask, and write that to ``output`` (.mkv or .mp4, lossless). See `remove`."""
     from aftermath import stages
-    from aftermath.request import read_request
+    from aftermath.request import path_given, read_request
     from aftermath.session import Session
 
     request = read_request(
         clip, boxes=boxes, points=points, mask=mask, quadmask=quadmask, affected=affected, plan=plan
     )
     with Session(
-        request, Path(output), options or MaskOptions(), work=_path(work), fresh=fresh, progress=progress
+        request,
+        path_given("output", output),
+        MaskOptions.given(options),
+        work=None if work is None else path_given("work", work),
+        fresh=fresh,
+        progress=progress,
     ) as session:
         primary = stages.segment(session)
         scene = stages.analyse(session, primary)
@@ -134,23 +149,20 @@ def mask(
         levels = stages.regions(session, primary, scene, reasoning)
         stages.copy_quadmask(session, stages.write_quadmask(session, levels))
         stages.show(session, levels, None)
-        return _finish(session, scene, reasoning, len(levels))
-
-
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+        return _finish(session, scene, reasoning, levels)
 
 
 def _finish(
     session: Session,
     scene: Scene,
     reasoning: Reasoning,
-    num_frames: int,
+    levels: Quadmask,
     engine: Engine | None = None,
     why: str = "",
     facts: Mapping[str, Any] | None = None,
 ) -> Result:
     """Write the record of the run, and hand its outcome back."""
+    from aftermath import stages
     from aftermath.media.runs import Stage
     from aftermath.provenance import run_record
 
@@ -162,7 +174,7 @@ def _finish(
         contact_sheet=folder.file(Stage.CONTACT_SHEET),
         side_by_side=folder.file(Stage.SIDE_BY_SIDE) if engine else None,
         plan=reasoning.plan,
-        num_frames=num_frames,
+        num_frames=len(levels),
         width=session.info.width,
         height=session.info.height,
         camera=str(scene.camera.kind),
@@ -170,6 +182,7 @@ def _finish(
         engine_why=why,
         invented_share=facts.get("invented_share"),
         warnings=tuple(session.warnings),
+        notes=stages.notes(session, reasoning, levels),
         stage_times_s=dict(session.seconds),
         reused=tuple(session.reused),
     )

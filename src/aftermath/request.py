@@ -12,17 +12,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from aftermath.core import Action, Box, Clip
 from aftermath.errors import InputError
 from aftermath.reason.base import Hint
 from aftermath.segment.base import BoxPrompt, PointPrompt, Prompts
 
-__all__ = ["Request", "parse_affected", "parse_box", "parse_point", "read_request"]
+__all__ = ["Request", "parse_affected", "parse_box", "parse_point", "path_given", "read_request"]
 
+_T = TypeVar("_T")
+_BOX = "X0,Y0,X1,Y1 or X0,Y0,X1,Y1@FRAME"
+_POINT = "X,Y or X,Y@FRAME, with ! before it where the object is not"
+_AFFECTED = f"X,Y:ACTION or X,Y@FRAME:ACTION, where ACTION is one of {', '.join(Action)}"
 _PROMPTS = "one of --box, --point, --mask or --quadmask"
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -53,12 +59,14 @@ class Request:
         """Raise `InputError` for a prompt outside a picture of ``width`` x ``height`` pixels."""
         for prompt in self.prompts.boxes:
             _check_box(prompt.box, width, height)
-        for point in (*self.prompts.points, *self.hints):
-            if not (0 <= point.x < width and 0 <= point.y < height):
-                raise InputError(
-                    f"point {point.x:g},{point.y:g}",
-                    f"inside the picture: x from 0 to {width - 1}, y from 0 to {height - 1}",
-                )
+        for name, points in (("point", self.prompts.points), ("affected", self.hints)):
+            for point in points:
+                if not (0 <= point.x < width and 0 <= point.y < height):
+                    raise InputError(
+                        f"{name} {point.x:g},{point.y:g}",
+                        f"must lie in the picture: x from 0 to {width - 1}, y from 0 to {height - 1}",
+                        f"give pixels of the source, which is {width}x{height}",
+                    )
 
     def check_frames(self, num_frames: int) -> None:
         """Raise `InputError` for a prompt on a frame that the clip does not have."""
@@ -66,8 +74,12 @@ class Request:
         if self.mask_frame is not None:
             frames.append(self.mask_frame)
         for frame in frames:
-            if frame >= num_frames:
-                raise InputError(f"frame {frame}", f"this clip has the frames 0 to {num_frames - 1}")
+            if not 0 <= frame < num_frames:
+                raise InputError(
+                    f"frame {frame}",
+                    f"must be one of the clip's frames 0 to {num_frames - 1}",
+                    "count frames from 0",
+                )
 
     def scaled_prompts(self, clip: Clip) -> Prompts:
         """The prompts in pixels of the analysed clip."""
@@ -101,18 +113,20 @@ def read_request(
     Raises `InputError` for text that cannot be read, files that are not there, no prompt, or prompts that
     contradict.
     """
+    if not isinstance(prompt, str):
+        raise InputError(f"prompt={prompt!r}", "must be text", "say what the scene looks like without it")
     mask_path, mask_frame = _split_mask(mask)
     request = Request(
-        clip=Path(clip),
+        clip=path_given("clip", clip),
         prompts=Prompts(
-            tuple(parse_box(b) if isinstance(b, str) else b for b in boxes),
-            tuple(parse_point(p) if isinstance(p, str) else p for p in points),
+            _all("boxes", boxes, BoxPrompt, parse_box, _BOX),
+            _all("points", points, PointPrompt, parse_point, _POINT),
         ),
         mask=mask_path,
         mask_frame=mask_frame,
-        quadmask=None if quadmask is None else Path(quadmask),
-        hints=tuple(parse_affected(a) if isinstance(a, str) else a for a in affected),
-        plan=None if plan is None else Path(plan),
+        quadmask=None if quadmask is None else path_given("quadmask", quadmask),
+        hints=_all("affected", affected, Hint, parse_affected, _AFFECTED),
+        plan=None if plan is None else path_given("plan", plan),
         prompt=prompt,
     )
     if request.clip.is_dir():
@@ -124,47 +138,68 @@ def read_request(
     return request
 
 
+def path_given(name: str, value: Any) -> Path:
+    """The file or folder that the argument ``name`` says. Raises `InputError` for what is no path."""
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise InputError(f"{name}={value!r}", "must be the name of a file or folder", "give text or a Path")
+    return Path(value)
+
+
+def _all(name: str, values: Any, kind: type[_T], parse: Callable[[str], _T], form: str) -> tuple[_T, ...]:
+    """The prompts of one kind, read where they are text."""
+    if isinstance(values, str | kind):
+        raise InputError(f"{name}={values!r}", "must be a list", f"write {name}=[{values!r}]")
+    if not isinstance(values, Iterable):
+        raise InputError(f"{name}={values!r}", "must be a list", f"its entries are text of the form {form}")
+    read: list[_T] = []
+    for value in values:
+        if not isinstance(value, str | kind):
+            raise InputError(f"{value!r} in {name}", f"must be text of the form {form}")
+        read.append(parse(value) if isinstance(value, str) else value)
+    return tuple(read)
+
+
 def parse_box(text: str) -> BoxPrompt:
     """Read ``X0,Y0,X1,Y1[@FRAME]``. Raises `InputError`."""
-    form = "a box is X0,Y0,X1,Y1 or X0,Y0,X1,Y1@FRAME in pixels"
-    place, frame = _split_frame(text, text, form)
-    x0, y0, x1, y1 = _numbers(place, 4, text, form)
+    what, form = f"box {text!r}", f"must be {_BOX}, in pixels"
+    place, frame = _split_frame(text, what, form)
+    x0, y0, x1, y1 = _numbers(place, 4, what, form)
     return BoxPrompt(Box(x0, y0, x1, y1), frame)
 
 
 def parse_point(text: str) -> PointPrompt:
     """Read ``X,Y[@FRAME]``, or ``!X,Y[@FRAME]`` for background. Raises `InputError`."""
-    form = "a point is X,Y or X,Y@FRAME in pixels, with ! before it for background"
-    place, frame = _split_frame(text.removeprefix("!"), text, form)
-    x, y = _numbers(place, 2, text, form)
+    what, form = f"point {text!r}", f"must be {_POINT}, in pixels"
+    place, frame = _split_frame(text.removeprefix("!"), what, form)
+    x, y = _numbers(place, 2, what, form)
     return PointPrompt(x, y, frame, positive=not text.startswith("!"))
 
 
 def parse_affected(text: str) -> Hint:
     """Read ``X,Y[@FRAME]:ACTION``. Raises `InputError`."""
-    form = f"X,Y:ACTION or X,Y@FRAME:ACTION, where ACTION is one of {', '.join(Action)}"
+    what, form = f"affected {text!r}", f"must be {_AFFECTED}"
     where, colon, action = text.rpartition(":")
     if not colon or action not in set(Action):
-        raise InputError(f"affected {text!r}", form)
-    place, frame = _split_frame(where, text, form)
-    x, y = _numbers(place, 2, text, form)
+        raise InputError(what, form)
+    place, frame = _split_frame(where, what, form)
+    x, y = _numbers(place, 2, what, form)
     return Hint(x, y, frame, Action(action))
 
 
-def _split_frame(text: str, whole: str, form: str) -> tuple[str, int]:
+def _split_frame(text: str, what: str, form: str) -> tuple[str, int]:
     place, at, frame = text.partition("@")
     if at and not (frame.isascii() and frame.isdigit()):
-        raise InputError(f"{whole!r}", form)
+        raise InputError(what, form, "FRAME is a whole number, 0 for the first frame")
     return place, int(frame) if at else 0
 
 
-def _numbers(text: str, count: int, whole: str, form: str) -> list[float]:
+def _numbers(text: str, count: int, what: str, form: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
-        raise InputError(f"{whole!r}", form)
+        raise InputError(what, form, f"give {count} numbers with a comma between them")
     return numbers
 
 
@@ -172,12 +207,14 @@ def _split_mask(mask: str | Path | None) -> tuple[Path | None, int | None]:
     """The file, and for a single picture the frame it belongs to."""
     if mask is None:
         return None, None
-    path, frame = Path(mask), 0
+    path, frame = path_given("mask", mask), 0
     name, at, number = str(mask).rpartition("@")
     if at and number.isascii() and number.isdigit() and not path.exists():
         path, frame = Path(name), int(number)
         if path.suffix.lower() not in _PICTURES:
-            raise InputError(f"{mask}", "@FRAME goes with a single picture", "leave it away for a mask video")
+            raise InputError(
+                f"{mask}", "must be a picture where @FRAME is given", "leave @FRAME away for a video"
+            )
     return path, frame if path.suffix.lower() in _PICTURES else None
 
 
@@ -192,22 +229,34 @@ def _check_kinds(request: Request) -> None:
         )
         if there
     ]
+    if not given and request.plan is not None:
+        raise InputError(
+            f"plan {request.plan} without a prompt",
+            "a plan says what the object caused, not which pixels it is",
+            "add the prompt of the run that made it (--box, --point or --mask), or --quadmask",
+        )
     if not given:
-        raise InputError("no prompt", f"say what to remove with {_PROMPTS}")
+        raise InputError("no prompt", "nothing says what to remove", f"give {_PROMPTS}")
     if len(given) > 1:
         raise InputError(
             f"{' and '.join(given)}", "they say different things about the same pixels", f"give {_PROMPTS}"
         )
     if prompts.points and not prompts.boxes and not any(point.positive for point in prompts.points):
-        raise InputError("only background points", "at least one --box or --point on the object")
+        raise InputError(
+            "only background points", "nothing says where the object is", "add a --box or a --point on it"
+        )
 
 
 def _check_box(box: Box, width: int, height: int) -> None:
     text = f"box {box.x0:g},{box.y0:g},{box.x1:g},{box.y1:g}"
     if box.x0 >= box.x1 or box.y0 >= box.y1:
-        raise InputError(text, "X0 left of X1 and Y0 above Y1", "the form is left,top,right,bottom")
+        raise InputError(text, "must have X0 left of X1 and Y0 above Y1", "give left,top,right,bottom")
     if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height:
-        raise InputError(text, f"inside the picture: x from 0 to {width}, y from 0 to {height}")
+        raise InputError(
+            text,
+            f"must lie in the picture: x from 0 to {width}, y from 0 to {height}",
+            f"give pixels of the source, which is {width}x{height}",
+        )
 
 
 def _from_folder(request: Request) -> Request:
@@ -216,7 +265,7 @@ def _from_folder(request: Request) -> Request:
     clip = folder / "input_video.mp4"
     if not clip.is_file():
         raise InputError(
-            f"folder {folder}", "a sequence folder holds input_video.mp4", "or give a video file"
+            f"folder {folder}", "must hold input_video.mp4, being a folder", "give that, or a video file"
         )
     request = replace(request, clip=clip, prompt=request.prompt or _background(folder / "prompt.json"))
     if request.prompts != Prompts() or request.mask or request.quadmask:
@@ -235,4 +284,4 @@ def _background(path: Path) -> str:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["bg"])
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{path}", 'a JSON object {"bg": "the scene after removal"}') from error
+        raise InputError(f"{path}", 'must be JSON like {"bg": "the scene after removal"}') from error

@@ -13,7 +13,7 @@ import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.config import Codec, MaskOptions
-from aftermath.core import Clip
+from aftermath.core import Clip, Plan
 from aftermath.errors import InputError
 from aftermath.media.arrays import load_arrays, save_arrays
 from aftermath.media.files import check_folder
@@ -63,6 +63,8 @@ class Session:
         self.request, self.output, self.options = request, output, options
         self.info = probe(request.clip)
         request.check_within(self.info.width, self.info.height)
+        if request.plan is not None:
+            Plan.check(request.plan, width=self.info.width, height=self.info.height)
         _check_output(output, request, codec)
         self.warnings: list[str] = []
         self.seconds: dict[str, float] = {}
@@ -169,11 +171,13 @@ def _check_output(output: Path, request: Request, codec: Codec | None) -> None:
     for path in request.files:
         if output.exists() and output.samefile(path):
             raise InputError(
-                f"{output}", "the output would overwrite an input", "give the output another name"
+                f"{output}", "the output must not overwrite an input", "give the output another name"
             )
     if codec is not None:
         check_target(output, codec)
     elif output.suffix.lower() not in (".mkv", ".mp4"):
-        raise InputError(f"{output}", "a quadmask is written as .mkv or .mp4", "change the suffix")
+        raise InputError(
+            f"{output}", "must end in .mkv or .mp4, being a quadmask", f"name it {output.stem}.mkv"
+        )
     else:
         check_folder(output)

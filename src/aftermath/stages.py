@@ -30,7 +30,17 @@ from aftermath.scene.base import Scene
 from aftermath.segment.base import MaskPrompt, PointPrompt, Prompts
 from aftermath.session import Session, Steps
 
-__all__ = ["analyse", "copy_quadmask", "paint", "reason", "regions", "segment", "show", "write_quadmask"]
+__all__ = [
+    "analyse",
+    "copy_quadmask",
+    "notes",
+    "paint",
+    "reason",
+    "regions",
+    "segment",
+    "show",
+    "write_quadmask",
+]
 
 _T = TypeVar("_T")
 
@@ -40,7 +50,7 @@ def segment(session: Session) -> np.ndarray:
     request, options = session.request, session.options
     return session.arrays(
         Stage.SEGMENT,
-        lambda steps: {"primary": _checked(_primary(session, steps))},
+        lambda steps: {"primary": _checked(session, _primary(session, steps))},
         prompts=request.prompts,
         mask=_digest(request.mask),
         mask_frame=request.mask_frame,
@@ -70,12 +80,14 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
         clip = session.clip
 
         def ask(*more: Hint) -> Reasoning:
-            hints, reasoner = (*request.scaled_hints(clip), *more), MotionReasoner()
+            told, reasoner = request.scaled_hints(clip), MotionReasoner()
             try:
-                return reasoner.reason(clip, primary, scene, hints, steps)
+                return reasoner.reason(clip, primary, scene, (*told, *more), steps)
             except InputError:  # it saw nothing there: what a segmenter sees may help it
-                seen = tuple(_seen(hint, clip, primary, scene) for hint in hints)
-                return reasoner.reason(clip, primary, scene, seen, steps)
+                seen = [_seen(hint, clip, primary, scene) for hint in (*told, *more)]
+                for hint in seen[: len(told)]:  # a plan may say that a plank is a thing all the same
+                    _check_thing(hint, clip, primary)
+                return reasoner.reason(clip, primary, scene, tuple(seen), steps)
 
         found = ask()
         return _to_arrays(found if request.plan is None else _follow(session, request.plan, found, ask))
@@ -204,6 +216,18 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
         session.produce(pair, film)
 
 
+def notes(session: Session, reasoning: Reasoning, levels: Quadmask) -> tuple[str, ...]:
+    """What to know of a run with a quadmask of the user's: how far the findings are acted on."""
+    if session.request.quadmask is None:
+        return ()
+    told = ["the quadmask is used as it was given: findings are acted on inside it only"]
+    for thing in reasoning.plan.applied:
+        mask = reasoning.masks.get(thing.id)
+        if mask is not None and not any((m & a).any() for m, a in zip(mask, levels.changed, strict=True)):
+            told.append(f"outside the quadmask, so not acted on: {thing.noun} {thing.action}")
+    return tuple(told)
+
+
 def _primary(session: Session, steps: Steps) -> np.ndarray:
     from aftermath.segment.flow import FlowSegmenter
 
@@ -219,12 +243,40 @@ def _primary(session: Session, steps: Steps) -> np.ndarray:
     return FlowSegmenter().segment(clip, prompts, steps)
 
 
-def _checked(primary: np.ndarray) -> np.ndarray:
+def _checked(session: Session, primary: np.ndarray) -> np.ndarray:
     if not primary.any():
-        raise InputError("the object", "it has no pixel in any frame", "point at it in another way")
+        raise InputError("the object", "must have a pixel in some frame", "point at it in another way")
     if primary.all():
-        raise InputError("the object", "it covers every frame whole, so nothing of the scene is left")
+        raise InputError(
+            "the object", "must leave some of the scene, but covers it all", "draw a smaller box"
+        )
+    _question(session, primary)
     return primary
+
+
+def _question(session: Session, primary: np.ndarray) -> None:
+    """Warn where the object looks like a wall or a floor. A mask is not questioned: it says what it means."""
+    from aftermath.segment.plausible import LARGE_SHARE, surface_sign
+
+    clip, prompts = session.clip, session.request.prompts
+    areas = primary.sum(axis=(1, 2))
+    largest = int(areas.argmax())
+    if prompts.boxes:  # what was drawn is meant; what has spread far beyond it is not
+        boxes = [prompt.box.scaled(*clip.scale) for prompt in prompts.boxes]
+        drawn_px = sum(box.width * box.height for box in boxes)
+        limit_px = max(2 * drawn_px, LARGE_SHARE * primary[0].size)
+        signs = {largest: f"covers {primary[largest].mean():.0%} of the picture"}
+        signs = signs if areas[largest] > limit_px else {}
+    else:
+        frames = sorted({largest, *(point.frame for point in prompts.points)}) if prompts.points else []
+        signs = {t: surface_sign(clip.frames[t], primary[t]) for t in frames}
+    for t, sign in signs.items():
+        if sign:
+            session.warn(
+                f"the object {sign} in frame {t}: where that is the wall or the floor, draw a --box round the"
+                " thing alone, or give points that are not it (--point '!X,Y')"
+            )
+            return
 
 
 def _shrunk(mask: np.ndarray, clip: Clip) -> np.ndarray:
@@ -274,6 +326,22 @@ def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene) -> Hint:
     except InputError:
         return hint  # the reasoner says what it makes of it
     return replace(hint, mask=mask & ~primary)
+
+
+def _check_thing(hint: Hint, clip: Clip, primary: np.ndarray) -> None:
+    """Raise `InputError` where what a hint's point took is a piece of the wall or the floor."""
+    from aftermath.segment.plausible import surface_sign
+
+    if hint.mask is None:
+        return
+    sign = surface_sign(clip.frames[hint.frame], hint.mask[hint.frame], primary[hint.frame])
+    if sign:
+        sx, sy = clip.scale
+        raise InputError(
+            f"affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
+            f"must point at a thing, but what is there {sign}, as a wall or a floor does",
+            "point at the middle of the thing, or at a frame where it stands out; a --plan may name it all the same",
+        )
 
 
 def _follow(session: Session, path: Path, found: Reasoning, ask: Callable[..., Reasoning]) -> Reasoning:

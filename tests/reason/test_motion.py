@@ -1,11 +1,14 @@
 import re
 
+import cv2
 import numpy as np
 import pytest
 
-from aftermath.core import Action, AffectedObject, Category
+from aftermath.core import Action, AffectedObject, Category, Clip
 from aftermath.errors import InputError
 from aftermath.reason.base import Hint
+from aftermath.reason.motion import MotionReasoner
+from aftermath.scene.analyse import analyse_scene
 from scenes import (
     BLUE,
     GREEN,
@@ -18,6 +21,7 @@ from scenes import (
     iou,
     line,
     passing,
+    silent,
     standing,
     stopped,
 )
@@ -118,7 +122,9 @@ def test_nothing_moves_and_nothing_is_claimed():
 def test_the_objects_shadow_is_found(make):
     removal = make()
     (thing,) = (t for t in removal.reasoning.plan.affected if t.action is Action.VANISHES)
-    assert thing.category is Category.VISUAL_ARTIFACT and "shadow" in thing.noun and thing.applied
+    assert (
+        thing.category is Category.VISUAL_ARTIFACT and thing.noun == "shadow of the object" and thing.applied
+    )
     free = beside_things(removal)
     shade = (removal.drawn.shade(removal.name) > VISIBLE_SHADE) & free
     found = removal.reasoning.masks[thing.id] & free
@@ -177,3 +183,26 @@ def test_reasoning_changes_nothing_it_was_given():
     assert again.reasoning.plan == removal.reasoning.plan  # and the same comes out
     after = [removal.drawn.clip.frames, removal.primary, removal.scene.labels]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def mirrored() -> tuple[Clip, np.ndarray]:
+    """An orange box that slides over a polished gray floor, with a shadow behind it; and its mask."""
+    rng = np.random.default_rng(5)
+    floor = 150 + cv2.GaussianBlur(rng.normal(0, 60, (120, 200)).astype(np.float32), (0, 0), 3)[..., None]
+    frames, masks = [], np.zeros((24, 120, 200), bool)
+    for t in range(24):
+        frame, x = np.repeat(floor, 3, axis=2), 30 + 5 * t
+        box = np.float32((220, 130, 20))
+        frame[70:100, x : x + 30] += 0.35 * (box - frame[70:100, x : x + 30])
+        frame[62:90, x - 18 : x] *= 0.65
+        frame[40:70, x : x + 30] = box
+        masks[t, 40:70, x : x + 30] = True
+        frames.append(np.clip(frame + rng.normal(0, 1.5, frame.shape), 0, 255).astype(np.uint8))
+    return Clip(np.stack(frames), np.arange(24) / 24, 200, 120), masks
+
+
+def test_a_shadow_with_a_reflection_is_called_both():
+    clip, primary = mirrored()
+    reasoning = MotionReasoner().reason(clip, primary, analyse_scene(clip, primary), (), silent)
+    (light,) = reasoning.plan.affected
+    assert light.noun == "shadow with reflection of the object"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aftermath.cli.execute import CLICK_ERROR, execute, say
-from aftermath.cli.parameters import Asked, Display, expanded
+from aftermath.cli.parameters import Asked, Display, expanded, written
 from aftermath.config import MaskOptions, RemoveOptions
+from aftermath.errors import InputError, plainly
 
 if TYPE_CHECKING:
     from aftermath.remove import Result
@@ -65,14 +66,18 @@ def remove_command(asked: Asked, options: RemoveOptions, display: Display, promp
 @app.command("mask")
 @expanded
 def mask_command(asked: Asked, options: MaskOptions, display: Display) -> None:
-    """Stop at the quadmask: write which pixels of CLIP are the object, and which it affects."""
+    """Stop at the quadmask: write which pixels of CLIP are the object, and which it affects.
+
+    It ends with the command that goes on from there.
+    """
 
     def work(progress: Progress | None) -> Result:
         from aftermath.remove import mask
 
         return mask(**asked.arguments(), options=options, progress=progress)
 
-    execute(work, display)
+    same = written(asked, without={"clip", "output", "work", "fresh"}) + written(options)
+    execute(work, display, going_on=[str(asked.clip), *same])
 
 
 @app.command()
@@ -89,12 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite stop tidies up like Ctrl-C
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, standalone_mode=False, prog_name="aftermath")
     except CLICK_ERROR as error:
+        error.message = plainly(error.message)
         if message := error.format_message():  # empty where typer has shown the help already
-            say(f"{message} (aftermath --help tells more)")
+            command = error.ctx.command_path if error.ctx else "aftermath"
+            say(f"{message.rstrip('.')} ({command} --help tells more)")
         code = error.exit_code
-    except typer.Abort:
+    except InputError as error:
+        say(str(error))
+        code = 2
+    except (typer.Abort, KeyboardInterrupt):  # before any work had begun
+        say("stopped")
         code = 130
     if code == 130:
         # CPython dies of SIGINT in place of our exit code where the interrupt met a class that was being made from

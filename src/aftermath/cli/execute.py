@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,12 +22,17 @@ CLICK_ERROR: Any = typer.BadParameter.__mro__[2]  # typer gives its ClickExcepti
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
+    """One line on stderr, whatever ``message`` holds."""
     typer.echo(f"aftermath: {' '.join(message.split())}", err=True)
 
 
-def execute(work: Callable[[Progress | None], Result], display: Display) -> None:
-    """Do ``work`` and tell how it went. Raises `typer.Exit` where it fails."""
+def execute(
+    work: Callable[[Progress | None], Result], display: Display, going_on: Sequence[str] = ()
+) -> None:
+    """Do ``work`` and tell how it went. Raises `typer.Exit` where it fails.
+
+    ``going_on``: the words of the clip and its prompt with which ``remove`` would go on from a quadmask.
+    """
     try:
         result = _with_progress(work, display)
     except KeyboardInterrupt:
@@ -38,7 +43,7 @@ def execute(work: Callable[[Progress | None], Result], display: Display) -> None
             traceback.print_exc()
         say(_line(error))
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
-    _tell(result, display)
+    _tell(result, display, going_on)
 
 
 def _line(error: Exception) -> str:
@@ -56,7 +61,7 @@ def _with_progress(work: Callable[[Progress | None], Result], display: Display) 
         return work(progress)
 
 
-def _tell(result: Result, display: Display) -> None:
+def _tell(result: Result, display: Display, going_on: Sequence[str]) -> None:
     from aftermath.cli.summary import as_json, as_text
 
     for warning in result.warnings:
@@ -64,4 +69,4 @@ def _tell(result: Result, display: Display) -> None:
     if display.json:
         typer.echo(as_json(result))
     elif not display.quiet:
-        typer.echo(as_text(result))
+        typer.echo(as_text(result, going_on))

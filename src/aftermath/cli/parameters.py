@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
 
 import typer
-from pydantic import ValidationError
 
-__all__ = ["Asked", "Display", "expanded"]
+from aftermath.errors import InputError
+
+__all__ = ["Asked", "Display", "expanded", "written"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,20 @@ class Display:
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False
 
 
+def written(group: Any, *, without: Container[str] = ()) -> list[str]:
+    """The fields of a dataclass as options on a command line; those at their defaults are left out."""
+    words: list[str] = []
+    for item in fields(group):
+        value = getattr(group, item.name)
+        if item.name in without or value is None or value == item.default:
+            continue
+        option = f"--{item.name.replace('_', '-')}"
+        words += [
+            word for one in (value if isinstance(value, list) else [value]) for word in (option, str(one))
+        ]
+    return words
+
+
 def expanded(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command one parameter for every field of the dataclasses among its parameters."""
     hints = get_type_hints(function, include_extras=True)
@@ -97,10 +112,10 @@ def expanded(function: Callable[..., None]) -> Callable[..., None]:
 def _built(group: type, values: dict[str, Any]) -> Any:
     try:
         return group(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(f"{option} {first['input']}: {first['msg']}") from error
+    except InputError as error:
+        name, _, value = error.value.partition("=")
+        option = f"--{name.replace('_', '-')} {value}"
+        raise InputError(option, error.allowed, error.remedy) from error
 
 
 def _parameters(group: type) -> list[inspect.Parameter]:

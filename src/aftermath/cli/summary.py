@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ def as_json(result: Result) -> str:
     return json.dumps(record, ensure_ascii=False)
 
 
-def as_text(result: Result) -> str:
-    """The result in a few lines."""
+def as_text(result: Result, going_on: Sequence[str] = ()) -> str:
+    """The result in a few lines; the last say how to go on from a quadmask, see `execute`."""
     frames = f"{result.num_frames} frames of {result.width}x{result.height}"
+    made = {stage: time_s for stage, time_s in result.stage_times_s.items() if stage not in result.reused}
     lines = [
-        f"{result.output}: {frames}, {sum(result.stage_times_s.values()):.0f} s of work",
+        f"{result.output}: {frames}, {sum(made.values()):.0f} s of work",
+        *_reused(result.reused, everything=not made),
         f"  camera    {result.camera}",
         *_findings("found", result.plan.applied, "nothing else would be different"),
         *_findings("offered", result.plan.offered, ""),
@@ -35,9 +39,29 @@ def as_text(result: Result) -> str:
     if result.engine:
         lines.append(f"  painted   by the engine {result.engine} ({result.engine_why})")
     if result.invented_share is not None:
-        lines.append(f"  invented  {result.invented_share:.0%} of the hole: no frame shows what stands there")
+        lines.append(f"  invented  {_invented(result.invented_share)}")
+    lines += [f"  note      {note}" for note in result.notes]
     lines.append(f"  look at   {result.contact_sheet}")
+    if going_on:
+        command = ["aftermath", "remove", *going_on, "--work", str(result.folder), "-o", "out.mp4"]
+        plan = result.folder / "plan.json"
+        lines.append(f"  next      {shlex.join(command)}")
+        if "--plan" not in going_on:
+            lines.append(f"            (with --plan {shlex.quote(str(plan))} where you edited that)")
     return "\n".join(lines)
+
+
+def _reused(stages: tuple[str, ...], *, everything: bool) -> list[str]:
+    if everything:
+        return ["  reused    everything: the same command has run before (--fresh forgets that)"]
+    return [f"  reused    {', '.join(stages).replace('_', ' ')} of an earlier run"] if stages else []
+
+
+def _invented(share: float) -> str:
+    if share == 0:
+        return "nothing: other frames show all that the object hides"
+    amount = f"{share:.0%}" if share >= 0.01 else "under 1%"
+    return f"{amount} of the hole: no frame shows what stands there"
 
 
 def _findings(title: str, things: tuple[AffectedObject, ...], none: str) -> list[str]:

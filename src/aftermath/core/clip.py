@@ -31,12 +31,14 @@ class Clip:
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
             raise InputError(
                 f"frames of shape {self.frames.shape} and type {self.frames.dtype}",
-                "a clip is uint8 (frames, height, width, 3)",
+                "must be uint8 (frames, height, width, 3)",
             )
         if len(self.frames) == 0:
-            raise InputError("a clip of 0 frames", "at least one frame is needed")
+            raise InputError("a clip of 0 frames", "must have at least one")
         if self.times_s.shape != (len(self.frames),):
-            raise InputError(f"{self.times_s.shape} times for {len(self.frames)} frames", "one time a frame")
+            raise InputError(
+                f"{self.times_s.shape} times for {len(self.frames)} frames", "must be one a frame"
+            )
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aftermath.core.geometry import Box, Grid
-from aftermath.errors import InputError
+from aftermath.errors import InputError, plainly
 
 __all__ = ["Action", "AffectedObject", "Belonging", "Category", "PathPoint", "Plan"]
 
@@ -139,11 +139,14 @@ class Plan:
     @staticmethod
     def load(path: Path, *, width: int, height: int, num_frames: int) -> Plan:
         """Read a plan file; see `from_json`."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"plan {path}", "a readable JSON file", str(error)) from error
+        text = _text(path)
         return Plan.from_json(text, width=width, height=height, num_frames=num_frames, name=f"plan {path}")
+
+    @staticmethod
+    def check(path: Path, *, width: int, height: int) -> None:
+        """Raise the `InputError` of `load` for everything that shows before the clip's length is known."""
+        name = f"plan {path}"
+        _check_size(_file(_text(path), name), width, height, name)
 
 
 class _Lenient(BaseModel):
@@ -216,26 +219,53 @@ class _PlanFile(_Lenient):
     num_frames: int | None = None
 
 
-def _read(text: str, width: int, height: int, num_frames: int, name: str) -> Plan:
+def _text(path: Path) -> str:
     try:
-        file = _PlanFile.model_validate_json(text)
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise InputError(
+            f"plan {path}", f"must be a file that can be read ({reason})", "name another"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"plan {path}", "must be JSON text in UTF-8", "save it as UTF-8") from error
+
+
+def _file(text: str, name: str) -> _PlanFile:
+    try:
+        return _PlanFile.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        what = f"{name}: {where.removeprefix('.')}" if where else name
         raise InputError(
-            f"{name}: {where}: {first['msg']}", "a plan.json or the reference's vlm_analysis.json"
+            what, plainly(first["msg"]), "mend it there; the form is that of a run's own plan.json"
         ) from error
+
+
+def _check_size(file: _PlanFile, width: int, height: int, name: str) -> None:
     if file.size is not None and tuple(file.size) != (width, height):
-        raise InputError(f"{name} is for {file.size[0]}x{file.size[1]}", f"this clip is {width}x{height}")
+        made_for = f"{name}: size {file.size[0]}x{file.size[1]}"
+        raise InputError(made_for, f"must be the clip's, {width}x{height}", "give the plan of this clip")
+
+
+def _read(text: str, width: int, height: int, num_frames: int, name: str) -> Plan:
+    file = _file(text, name)
+    _check_size(file, width, height, name)
     if file.num_frames is not None and file.num_frames != num_frames:
-        raise InputError(f"{name} is for {file.num_frames} frames", f"this clip has {num_frames}")
+        made_for = f"{name}: num_frames {file.num_frames}"
+        raise InputError(made_for, f"must be the clip's, {num_frames}", "give the plan of this clip")
     grid = Grid(width, height)
     affected = tuple(
-        _affected(thing, index, grid, num_frames) for index, thing in enumerate(file.affected_objects)
+        _affected(thing, index, grid, num_frames, f"{name}: affected_objects[{index}]")
+        for index, thing in enumerate(file.affected_objects)
     )
     ids = [thing.id for thing in affected]
-    if len(set(ids)) != len(ids):
-        raise InputError(f"{name} uses an id twice", "every affected object needs an id of its own")
+    twice = [one for one in ids if ids.count(one) > 1]
+    if twice:
+        raise InputError(
+            f"{name}: id {twice[0]!r}", "must stand there once only", "give each object an id of its own"
+        )
     belongings = tuple(
         Belonging(b) if isinstance(b, str) else Belonging(b.noun, b.why) for b in file.integral_belongings
     )
@@ -245,14 +275,18 @@ def _read(text: str, width: int, height: int, num_frames: int, name: str) -> Pla
     )  # fmt: skip
 
 
-def _affected(thing: _Affected, index: int, grid: Grid, num_frames: int) -> AffectedObject:
+def _affected(thing: _Affected, index: int, grid: Grid, num_frames: int, where: str) -> AffectedObject:
     first = min(max(thing.first_appears_frame, 0), num_frames - 1)
     path = tuple(PathPoint(p.frame, p.x, p.y) for p in thing.path) or tuple(
         PathPoint(p.frame, *grid.box_of(p.grid_row, p.grid_col).center) for p in thing.trajectory_path
     )
     outside = [p.frame for p in path if not 0 <= p.frame < num_frames]
     if outside:
-        raise InputError(f"{thing.noun}: a path point on frame {outside[0]}", f"0 to {num_frames - 1}")
+        raise InputError(
+            f"{where}, {thing.noun}: a path point on frame {outside[0]}",
+            f"must be on one of the clip's frames 0 to {num_frames - 1}",
+            "count frames from 0",
+        )
     return AffectedObject(
         id=thing.id or f"thing-{index}",
         noun=thing.noun,

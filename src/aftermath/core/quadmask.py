@@ -51,7 +51,7 @@ def check_levels(values: np.ndarray, name: str) -> None:
     if off > _MAX_OFF_SHARE:
         raise InputError(
             f"{name} has {off:.0%} of its pixels off the four levels",
-            "a quadmask holds 0 (object), 63 (overlap), 127 (affected) and 255 (keep)",
+            "must hold 0 (object), 63 (overlap), 127 (affected) and 255 (keep)",
             "give a black-and-white mask with --mask, or write the quadmask losslessly",
         )
 
@@ -66,13 +66,13 @@ class Quadmask:
         if self.values.ndim != 3 or self.values.dtype != np.uint8:
             raise InputError(
                 f"a quadmask of shape {self.values.shape} and type {self.values.dtype}",
-                "uint8 (frames, height, width)",
+                "must be uint8 (frames, height, width)",
             )
         for frame in self.values:  # frame by frame: the whole may be a memory map
             if not np.array_equal(frame, quantise(frame)):
                 raise InputError(
                     f"a quadmask with the values {sorted(set(np.unique(frame).tolist()))[:8]}",
-                    "0, 63, 127 and 255 only",
+                    "must hold 0, 63, 127 and 255 only",
                     "use Quadmask.from_lossy for values read from a lossy file",
                 )
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import Action, AffectedObject, Box, Category, Clip, PathPoint, Plan
+from aftermath.core.channels import channel_max, channel_min
 from aftermath.errors import InputError
 from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
@@ -26,6 +27,9 @@ _FAINT, _VERY_FAINT = 0.45, 0.25  # of the object's own contrast: a reflection i
 _SCRAP_SHARE = 0.0004  # of the picture
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
+_LIGHT_KIND = 0.25  # of the changed light: less is the ragged rim of the other kind
+_TINTED = 0.12  # difference between the channels' ratios to the background
+_LIGHT_FRAMES, _BLUR_PX = 7, 4
 
 
 @dataclass(frozen=True)
@@ -254,12 +258,41 @@ class _View:
     def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:
         """What to call it, and why it goes."""
         t = int(mask.sum(axis=(1, 2)).argmax())
-        beside = cv2.dilate(mask[t].astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
-        beside &= ~mask[t] & ~self.primary[t]
-        frame = self.clip.frames[t].astype(np.float32)
-        darker = beside.any() and frame[mask[t]].mean() < 0.97 * frame[beside].mean()
-        noun = "shadow of the object" if darker else "reflection or glow of the object"
-        return noun, "touches the object, lets the background show through, and comes and goes with it"
+        shown = np.flatnonzero(mask.any(axis=(1, 2)))
+        sampled = shown[np.linspace(0, len(shown) - 1, _LIGHT_FRAMES).astype(int)]
+        dimmed, tinted = np.median([self.changes_of_light(mask[i], int(i)) for i in sampled], axis=0)
+        if max(dimmed, tinted) < _LIGHT_KIND:  # the plate holds it too: compare with what lies beside
+            beside = cv2.dilate(mask[t].astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+            beside &= ~mask[t] & ~self.primary[t]
+            frame = self.clip.frames[t].astype(np.float32)
+            darker = beside.any() and frame[mask[t]].mean() < 0.97 * frame[beside].mean()
+            dimmed, tinted = float(darker), float(not darker)
+        shadow, color = dimmed >= _LIGHT_KIND, tinted >= _LIGHT_KIND
+        noun = "shadow with reflection" if shadow and color else "shadow" if shadow else "reflection or glow"
+        return (
+            f"{noun} of the object",
+            "touches the object, lets the background show through, and comes and goes with it",
+        )
+
+    def changes_of_light(self, mask: np.ndarray, t: int) -> tuple[float, float]:
+        """Shares of ``mask``, boolean (H, W), that are evenly dimmed, and that are tinted or lit, in frame ``t``.
+
+        A shadow takes from all channels alike; a reflection or a glow brings the object's colour. The object's
+        blurred border does so too, and is left out.
+        """
+        scene = self.scene
+        plate, known = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], mask.shape)
+        border = np.ones((2 * _BLUR_PX + 1, 2 * _BLUR_PX + 1), np.uint8)
+        use = mask & known & (cv2.dilate(self.primary[t].astype(np.uint8), border) == 0)
+        if not use.any():
+            return 0.0, 0.0
+        here, there = (
+            cv2.GaussianBlur(x.astype(np.float32), (0, 0), 1.5) for x in (self.clip.frames[t], plate)
+        )
+        ratio = ((here + 3) / (there + 3))[use]
+        most = channel_max(ratio)
+        uneven = most - channel_min(ratio) > _TINTED
+        return float((~uneven & (most < 0.95)).mean()), float((uneven | (most > 1.05)).mean())
 
     def told(self, hint: Hint, number: int) -> _Finding:
         """What the user said about the thing at a pixel."""
@@ -268,8 +301,8 @@ class _View:
         if not mask[hint.frame].any():
             sx, sy = self.clip.scale
             raise InputError(
-                f"--affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
-                "nothing that stands out was found there",
+                f"affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
+                "must point at a thing, but nothing stands out there",
                 "point at the middle of the thing, or give a frame that shows it whole",
             )
         mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))

@@ -74,7 +74,7 @@ class FlowSegmenter:
             _correct(work, objects, prompts, frame)
         if not objects:
             raise InputError(
-                "only background points", "a prompt says where the object is", "add a box or a point on it"
+                "only background points", "nothing says where the object is", "add a box or a point on it"
             )
         joined = np.zeros((len(clip), clip.height, clip.width), bool)
         for one in objects:
@@ -166,7 +166,7 @@ def _parts(mask: np.ndarray) -> Iterator[np.ndarray]:
 
 def _not_empty(mask: np.ndarray, what: str, remedy: str) -> np.ndarray:
     if not mask.any():
-        raise InputError(what, "it leads to no object", remedy)
+        raise InputError(what, "must lie on an object, but none stands out there", remedy)
     return mask
 
 
