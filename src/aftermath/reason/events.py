@@ -13,7 +13,7 @@ from aftermath.reason.paths import going_on_path
 __all__ = ["Cause", "Event", "Mover", "find_event", "whole_centers"]
 
 _REST_SPEED = 0.5  # px a frame: slower is at rest
-_MOVING_SPEED = 1.5
+_MOVING_SPEED = 2.0  # slower than this, to be stopped and to come to rest look alike
 _CARRIED_FRAMES = 5
 _SETTLE_FRAMES = 4  # a change of motion must last this long
 _AREA_FRAMES = 4  # to either side: what a thing's size is compared with
@@ -72,7 +72,7 @@ def find_event(thing: Mover, cause: Cause, gap: np.ndarray) -> Event | None:
     touch = _touch_distance(thing, cause.mover, trusted)
     episodes = contacts(gap, touch)
     for episode in episodes:
-        event = _carried(thing, cause, episode) or _struck(trusted, thing.size_px, cause, episode, gap)
+        event = _carried(thing, cause, episode, gap) or _struck(trusted, thing.size_px, cause, episode, gap)
         if event is not None:
             return event
     return None
@@ -109,11 +109,14 @@ def _touch_distance(thing: Mover, other: Mover, centers: np.ndarray) -> np.ndarr
     return 3.0 + 0.03 * thing.size_px + 0.6 * relative
 
 
-def _carried(thing: Mover, cause: Cause, episode: Contact) -> Event | None:
+def _carried(thing: Mover, cause: Cause, episode: Contact, gap: np.ndarray) -> Event | None:
     """It moves along with the cause for as long as they touch, and did so from the start."""
     if episode.end - episode.start < _CARRIED_FRAMES or episode.start > cause.first + 2:
         return None
-    frames = np.arange(episode.start, episode.end)
+    beside = contacts(
+        gap, 6.0 + 0.35 * thing.size_px + np.zeros(len(gap))
+    )  # what dangles keeps some distance
+    frames = np.arange(episode.start, next(e.end for e in beside if e.end > episode.start))
     both = frames[np.isfinite(thing.centers[frames, 0]) & np.isfinite(cause.mover.centers[frames, 0])]
     if both.size < _CARRIED_FRAMES:
         return None
@@ -122,7 +125,7 @@ def _carried(thing: Mover, cause: Cause, episode: Contact) -> Event | None:
     if travelled < 0.4 * thing.size_px or apart > 0.35 * travelled:
         return None
     why = (
-        f"touches {cause.name} from frame {episode.start} to {episode.end - 1} and moves with it "
+        f"touches {cause.name} from frame {frames[0]} to {frames[-1]} and moves with it "
         f"({travelled:.0f} px together, {apart:.0f} px apart): it is held or carried"
     )
     return Event(Action.FALLS, int(both[0]), why, float(np.clip(0.5 + 0.4 * (1 - apart / travelled), 0, 0.9)))
@@ -190,7 +193,10 @@ def _turns(centers: np.ndarray, start: int, changed: int) -> bool:
     turned = [np.linalg.norm(new - old)]
     if before.size >= 6:  # friction seen before the touch goes on
         _, speed, pull = np.polynomial.polynomial.polyfit(before - start, centers[before], 2)
-        turned.append(np.linalg.norm(new - speed - 2 * pull * (after.mean() - start)))
+        worn = speed + 2 * pull * (after.mean() - start)
+        turned.append(
+            np.linalg.norm(new - worn * (worn @ speed > 0))
+        )  # it stops a thing, never turns it back
     return bool(min(turned) > max(_TURN_SPEED, _TURN_SHARE * np.linalg.norm(old)))
 
 

@@ -47,8 +47,8 @@ class MotionReasoner:
 
     name = "motion"
 
-    def __init__(self, picture_height_m: float | None = None) -> None:
-        """``picture_height_m`` says how fast things fall; without it a thing that is seen to fall tells."""
+    def __init__(self, picture_height_m: float = 0.0) -> None:
+        """``picture_height_m`` says how fast things fall; with 0 a thing that is seen to fall tells."""
         self._picture_height_m = picture_height_m
 
     def reason(
@@ -58,12 +58,12 @@ class MotionReasoner:
         view = _View(clip, primary, scene, self._picture_height_m)
         attached = [t for t in scene.tracks if view.is_light(t)]
         things = [t for t in scene.tracks if t not in attached and view.is_large_enough(t)][:_MAX_THINGS]
+        light = view.light(attached, things)
         findings = [view.told(hint, number) for number, hint in enumerate(hints)]
         settled = {finding.thing.id for finding in findings}
         progress(1, 4)
         findings += view.struck([t for t in things if t.id not in settled], findings)
         progress(2, 4)
-        light = view.light(attached, things)
         findings = light + [view.from_meeting(f, light) for f in findings]
         progress(3, 4)
         if not any(f.thing.action is Action.FALLS for f in findings):
@@ -89,6 +89,7 @@ class _View:
         self.clip, self.primary, self.scene = clip, primary, scene
         self.picture_height_m = picture_height_m
         self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
+        self.cast: np.ndarray | None = None  # the object's shadow, boolean (T, H, W), once it is found
 
     def is_light(self, track: Track) -> bool:
         """A solid-looking piece that is light all the same: a reflection, or the deep part of a shadow."""
@@ -192,7 +193,7 @@ class _View:
             return going_on_path(mover.centers, event.first, num)
         if event.action is Action.FALLS:
             first = int(np.flatnonzero(mover.mask.any(axis=(1, 2)))[0]) if event.first == 0 else event.first
-            drop = self.drop(mover.mask[first], self.primary[first])
+            drop = self.drop(mover.mask[first], first)
             fall = fall_of(mover.centers, slice(0, first))
             rate = self.clip.frame_rate
             speed = 0.0 if fall is None else (fall.speed + fall.pull * (first - fall.frame)) * rate
@@ -246,18 +247,20 @@ class _View:
         path = self.source_path(before) + thing.path
         return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1]), path=path))
 
-    def drop(self, thing: np.ndarray, below: np.ndarray) -> float:
-        """How far it falls, pixels: onto the object's own footing, or where it was carried, to its lowest point.
-
-        What hangs below the object falls to where the object's shadow lies, or else out of the picture.
+    def drop(self, thing: np.ndarray, t: int) -> float:
+        """How far it falls in frame ``t``, pixels: onto the object's own footing, or where it was carried, to its
+        lowest point. What hangs below the object falls to where the object's shadow lies, or out of the picture.
         """
-        on, under = Box.of_mask(thing), Box.of_mask(below)
+        on, under = Box.of_mask(thing), Box.of_mask(self.primary[t])
         if on is None or under is None:
             return 0.0
         if self.object_rests():
-            return drop_below(thing, below)
+            return drop_below(thing, self.primary[t])
         if under.y1 > on.y1:
             return under.y1 - on.y1
+        shadow = None if self.cast is None else Box.of_mask(self.cast[t])
+        if shadow is not None and shadow.center[1] > on.y1:
+            return shadow.center[1] - on.y1
         return self.clip.height - on.y0
 
     def object_rests(self) -> bool:
@@ -290,6 +293,7 @@ class _View:
             category=Category.VISUAL_ARTIFACT,
             box=self.source_box(mask, int(frames[0])),
         )
+        self.cast = mask
         return [_Finding(thing, mask, Mover(mask, mask_centers(mask, self.scene.camera.to_plate)))]
 
     def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:
