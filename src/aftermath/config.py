@@ -89,6 +89,15 @@ class MaskOptions:
     analysis_long_side_px: Annotated[
         int, Field(ge=64, le=4096, description="Long side of the picture that is analysed, pixels.")
     ] = 960
+    picture_height_m: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Height of what the picture shows, metres: how fast things fall. "
+            "0: what falls in the clip tells, or else 1.5 m.",
+        ),
+    ] = 0.0
 
     @classmethod
     def given(cls, options: Self | None) -> Self:

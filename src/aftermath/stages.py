@@ -74,13 +74,13 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
     """What else would be different; a plan that the user gave replaces what the reasoner finds."""
     from aftermath.reason.motion import MotionReasoner
 
-    request = session.request
+    request, height_m = session.request, session.options.picture_height_m
 
     def make(steps: Steps) -> dict[str, np.ndarray]:
         clip = session.clip
 
         def ask(*more: Hint) -> Reasoning:
-            told, reasoner = request.scaled_hints(clip), MotionReasoner()
+            told, reasoner = request.scaled_hints(clip), MotionReasoner(height_m)
             try:
                 return reasoner.reason(clip, primary, scene, (*told, *more), steps)
             except InputError:  # it saw nothing there: what a segmenter sees may help it
@@ -98,6 +98,7 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
         hints=request.hints,
         plan=_digest(request.plan),
         reasoner=session.options.reasoner,
+        picture_height_m=height_m,
     )
     return _from_arrays(arrays)
 

@@ -85,6 +85,46 @@ def test_a_thing_that_is_carried_falls():
     assert path[-1, 1] == pytest.approx(96, abs=3)  # the tray's footing
 
 
+def test_a_thing_that_dangles_below_its_carrier_falls():
+    sway = line((0, 60, 72), (8, 110, 80), (16, 160, 72), (24, 210, 80), (31, 260, 72))
+    lamp = Thing(sway, BLUE, (24, 24), round=False, shadow=0)
+    kite = Thing(line((0, 60, 45), (31, 260, 45)), RED, (44, 26), shadow=0)
+    (thing,) = physical(Removal(Drawn({"kite": kite, "lamp": lamp}), "kite"))
+    assert thing.action is Action.FALLS and thing.applied and "carried" in thing.why
+    assert max(point.y for point in thing.path) > 180 + 10  # no shadow tells of a floor: out of the picture
+
+
+def fallen_onto(top: float) -> Removal:
+    """A blue disc drops onto a red box, 1.2 px a frame faster every frame, and rests there."""
+    t = np.arange(32)
+    y = np.minimum(14 + 0.6 * t**2, top)
+    ball = Thing(np.stack([np.full(32, 150.0), y], axis=1), BLUE, (22, 22), shadow=0)
+    return Removal(
+        Drawn({"box": Thing(line((0, 150, 130)), RED, (60, 44), round=False), "ball": ball}), "box"
+    )
+
+
+def test_a_fall_that_the_object_catches_ends_on_its_footing():
+    (thing,) = physical(fallen_onto(97))
+    assert thing.action is Action.FALLS and thing.applied and "caught" in thing.why
+    path = path_of(thing, 32)
+    assert 9 <= thing.frames[0] <= 13 and path[-1, 1] == pytest.approx(141, abs=5)
+    first = thing.frames[0]
+    assert path[first + 1, 1] - path[first, 1] == pytest.approx(
+        1.2 * (first + 0.5), abs=2
+    )  # it does not halt
+
+
+@pytest.mark.parametrize("height_m", [0.5, 6.0])
+def test_the_pictures_height_says_how_fast_things_fall(height_m):
+    removal = carried()
+    reasoner = MotionReasoner(height_m)
+    plan = reasoner.reason(removal.clip, removal.primary, removal.scene, (), silent).plan
+    (thing,) = (one for one in plan.affected if one.action is Action.FALLS)
+    path = path_of(thing, 32)
+    assert path[2, 1] - path[0, 1] == pytest.approx(0.5 * 9.81 * 180 / height_m / 12**2, abs=0.2)
+
+
 def test_a_hit_is_handed_on():
     removal = Removal(
         Drawn({
@@ -109,6 +149,14 @@ def test_nearness_without_a_change_of_motion_is_nothing():
     """The walker passes 3 px below the box, over its shadow, as evenly as before."""
     box = Thing(line((0, 160, 80)), RED, (36, 36), round=False)
     walker = Thing(line((0, 30, 113), (31, 290, 113)), BLUE, (24, 24))
+    assert physical(Removal(Drawn({"box": box, "walker": walker}), "box")) == []
+
+
+def test_what_passes_in_front_slower_and_slower_is_left_alone():
+    """It hides a part of the box, and rolls out evenly."""
+    t = np.arange(32)
+    walker = Thing(np.stack([24 + 9 * t - 0.09 * t**2, np.full(32, 116.0)], axis=1), BLUE, (26, 26))
+    box = Thing(line((0, 160, 80)), RED, (36, 60), round=False)
     assert physical(Removal(Drawn({"box": box, "walker": walker}), "box")) == []
 
 

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from aftermath.reason.paths import falling_path, going_on_path
 
-PULL = 9.81 / 1.5  # picture heights per second squared: a picture is taken to be 1.5 m high
+PULL = 9.81 / 1.5  # picture heights per second squared, in a picture 1.5 m high
 
 
 def test_falling_is_half_g_t_squared_until_it_lands():
-    path = falling_path((50, 20), drop_px=100, first=4, num_frames=40, frame_rate=24, height_px=180)
+    path = falling_path((50, 20), drop_px=100, first=4, num_frames=40, frame_rate=24, pull_px_s2=PULL * 180)
     assert np.isnan(path[:4]).all() and (path[4:, 0] == 50).all()
     t = np.arange(36) / 24
     free = 0.5 * PULL * 180 * t**2
@@ -25,7 +25,7 @@ def test_falling_is_half_g_t_squared_until_it_lands():
     height=st.integers(60, 2000),
 )
 def test_a_fall_never_goes_below_its_footing_nor_above_its_start(drop, first, rate, height):
-    path = falling_path((7, 11), drop, first, 60, rate, height)[first:]
+    path = falling_path((7, 11), drop, first, 60, rate, PULL * height)[first:]
     assert (path[:, 1] <= 11 + drop + 1e-9).all() and (path[:, 1] >= 11 - 1e-9).all()
     landing_s = np.sqrt(2 * drop / (PULL * height))
     on_its_way = np.arange(len(path)) / rate < landing_s
@@ -33,8 +33,8 @@ def test_a_fall_never_goes_below_its_footing_nor_above_its_start(drop, first, ra
 
 
 def test_the_same_fall_at_twice_the_frame_rate():
-    slow = falling_path((0, 0), 90, 0, 20, 24, 180)
-    fast = falling_path((0, 0), 90, 0, 40, 48, 180)
+    slow = falling_path((0, 0), 90, 0, 20, 24, 1200)
+    fast = falling_path((0, 0), 90, 0, 40, 48, 1200)
     assert fast[::2] == pytest.approx(slow)
 
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from aftermath.core import Action
-from aftermath.reason.kinematics import Contact, contacts, fit_line
+from aftermath.reason.kinematics import Contact, contacts, fall_of, fit_line, smooth_frames
 from aftermath.reason.paths import going_on_path
 
-__all__ = ["Cause", "Event", "Mover", "find_event"]
+__all__ = ["Cause", "Event", "Mover", "find_event", "whole_centers"]
 
 _REST_SPEED = 0.5  # px a frame: slower is at rest
-_MOVING_SPEED = 1.5
+_MOVING_SPEED = 2.0  # slower than this, to be stopped and to come to rest look alike
 _CARRIED_FRAMES = 5
 _SETTLE_FRAMES = 4  # a change of motion must last this long
+_AREA_FRAMES = 4  # to either side: what a thing's size is compared with
+_TURN_SHARE, _TURN_SPEED = 0.3, 0.7  # of its speed, and px a frame: the least change that a blow makes
+_VELOCITY_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -65,23 +68,26 @@ def find_event(thing: Mover, cause: Cause, gap: np.ndarray) -> Event | None:
     together for long.
     """
     gap = np.where(np.arange(len(gap)) < cause.first, np.inf, gap)
-    trusted = _whole(thing)
+    trusted = whole_centers(thing)
     touch = _touch_distance(thing, cause.mover, trusted)
     episodes = contacts(gap, touch)
     for episode in episodes:
-        event = _carried(thing, cause, episode) or _struck(trusted, thing.size_px, cause, episode, gap)
+        event = _carried(thing, cause, episode, gap) or _struck(trusted, thing.size_px, cause, episode, gap)
         if event is not None:
             return event
     return None
 
 
-def _whole(thing: Mover) -> np.ndarray:
+def whole_centers(thing: Mover) -> np.ndarray:
     """Its centres where it is seen as a whole: a half-hidden thing's centre is not its own."""
-    areas = thing.areas
-    usual = np.median(areas[areas > 0]) if areas.any() else 1.0
+    areas = np.where(thing.areas > 0, thing.areas, np.nan)
     centers = thing.centers.copy()
-    centers[(areas < 0.5 * usual) | (areas > 2.0 * usual)] = np.nan
     centers[_cut_by_border(thing.mask)] = np.nan
+    areas[np.isnan(centers[:, 0])] = np.nan
+    for t in np.flatnonzero(np.isfinite(areas)):  # its size in the picture changes with its distance
+        share = areas[t] / np.nanmedian(areas[max(0, t - _AREA_FRAMES) : t + _AREA_FRAMES + 1])
+        if not 0.7 < share < 1.25:
+            centers[t] = np.nan
     return centers
 
 
@@ -94,17 +100,23 @@ def _cut_by_border(mask: np.ndarray) -> np.ndarray:
 def _touch_distance(thing: Mover, other: Mover, centers: np.ndarray) -> np.ndarray:
     """How near counts as touching, (T,) pixels: between two frames a fast thing covers some way unseen."""
     relative = np.zeros(len(centers))
-    step = np.diff(centers - np.nan_to_num(other.centers), axis=0)
-    relative[1:] = np.linalg.norm(np.nan_to_num(step), axis=1)
+    known = np.flatnonzero(np.isfinite(centers[:, 0]))
+    if known.size > 1:
+        way = np.stack([np.interp(np.arange(len(centers)), known, centers[known, i]) for i in (0, 1)], axis=1)
+        step = np.diff(way - np.nan_to_num(other.centers), axis=0)
+        relative[1:] = np.linalg.norm(step, axis=1)
     relative = np.minimum(relative, 0.15 * max(thing.mask.shape[1:]))
     return 3.0 + 0.03 * thing.size_px + 0.6 * relative
 
 
-def _carried(thing: Mover, cause: Cause, episode: Contact) -> Event | None:
+def _carried(thing: Mover, cause: Cause, episode: Contact, gap: np.ndarray) -> Event | None:
     """It moves along with the cause for as long as they touch, and did so from the start."""
     if episode.end - episode.start < _CARRIED_FRAMES or episode.start > cause.first + 2:
         return None
-    frames = np.arange(episode.start, episode.end)
+    beside = contacts(
+        gap, 6.0 + 0.35 * thing.size_px + np.zeros(len(gap))
+    )  # what dangles keeps some distance
+    frames = np.arange(episode.start, next(e.end for e in beside if e.end > episode.start))
     both = frames[np.isfinite(thing.centers[frames, 0]) & np.isfinite(cause.mover.centers[frames, 0])]
     if both.size < _CARRIED_FRAMES:
         return None
@@ -113,7 +125,7 @@ def _carried(thing: Mover, cause: Cause, episode: Contact) -> Event | None:
     if travelled < 0.4 * thing.size_px or apart > 0.35 * travelled:
         return None
     why = (
-        f"touches {cause.name} from frame {episode.start} to {episode.end - 1} and moves with it "
+        f"touches {cause.name} from frame {frames[0]} to {frames[-1]} and moves with it "
         f"({travelled:.0f} px together, {apart:.0f} px apart): it is held or carried"
     )
     return Event(Action.FALLS, int(both[0]), why, float(np.clip(0.5 + 0.4 * (1 - apart / travelled), 0, 0.9)))
@@ -136,11 +148,17 @@ def _struck(
     changed = _departs(off, start, episode.end + _SETTLE_FRAMES, size_px, 0.0 if rested else speed)
     if changed is None or not _near_in_time(gap, changed, size_px):
         return None
+    if not rested and not _turns(centers, start, changed):
+        return None
+    falls = None if rested else fall_of(centers, slice(0, start + 1))
     least = gap[max(0, changed - 3) : changed + 3].min()
     sure = float(np.clip(0.95 - 0.03 * max(0.0, least - 2), 0.4, 0.95))
     if rested:
         why = f"rested until frame {changed}, when {cause.name} touched it (gap {least:.0f} px) and it moved off"
         return Event(Action.STAYS, changed, why, sure)
+    if falls is not None:
+        why = f"fell until {cause.name} caught it at frame {changed} (gap {least:.0f} px)"
+        return Event(Action.FALLS, changed, why, sure)
     why = (
         f"moved {speed:.1f} px a frame until it met {cause.name} at frame {changed} (gap {least:.0f} px), "
         "which stopped or deflected it"
@@ -150,15 +168,36 @@ def _struck(
 
 def _steady(centers: np.ndarray, start: int, speed: float) -> bool:
     """Whether it went its way so evenly before that a change of motion means something."""
-    before = np.arange(max(0, start - 8), start + 1)
+    before = np.arange(max(0, start - 9), start + 1)
     before = before[np.isfinite(centers[before, 0])]
-    if before.size < 4:
+    if before.size >= 5 and before[-1] == start:
+        before = before[:-1]  # it may show the blow already
+    return bool(smooth_frames(centers, before, 1.0 + 0.2 * speed).size >= max(4, 0.6 * before.size))
+
+
+def _turns(centers: np.ndarray, start: int, changed: int) -> bool:
+    """Whether its velocity after the touch is another one, not the old one slowly worn down by friction.
+
+    What is half hidden in passing wavers and slows down by a little; a blow turns or stops it.
+    """
+    before = np.arange(max(0, start - 9), start + 1)
+    before = smooth_frames(centers, before[np.isfinite(centers[before, 0])], 1.0)
+    after = np.arange(changed, min(len(centers), changed + 3 * _VELOCITY_FRAMES))
+    after = after[np.isfinite(centers[after, 0])][1 : _VELOCITY_FRAMES + 1]
+    if before.size < 3:
         return False
-    times = (before - before[-1]).astype(float)
-    fitted = np.stack(
-        [np.polyval(np.polyfit(times, centers[before, axis], 2), times) for axis in (0, 1)], axis=1
-    )
-    return bool(np.linalg.norm(fitted - centers[before], axis=1).max() < 1.0 + 0.2 * speed)
+    if after.size < 3:
+        return True  # nothing more is seen of it
+    old = np.polynomial.polynomial.polyfit(before - start, centers[before], 1)[1]
+    new = np.polynomial.polynomial.polyfit(after - start, centers[after], 1)[1]
+    turned = [np.linalg.norm(new - old)]
+    if before.size >= 6:  # friction seen before the touch goes on
+        _, speed, pull = np.polynomial.polynomial.polyfit(before - start, centers[before], 2)
+        worn = speed + 2 * pull * (after.mean() - start)
+        turned.append(
+            np.linalg.norm(new - worn * (worn @ speed > 0))
+        )  # it stops a thing, never turns it back
+    return bool(min(turned) > max(_TURN_SPEED, _TURN_SHARE * np.linalg.norm(old)))
 
 
 def _stays_put(centers: np.ndarray) -> bool:

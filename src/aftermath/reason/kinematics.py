@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ["Contact", "contacts", "fit_line", "gaps", "mask_centers"]
+__all__ = ["Contact", "Fall", "contacts", "fall_of", "fit_line", "gaps", "mask_centers", "smooth_frames"]
 
+_FALL_FRAMES = 8  # that tell a fall
+_FALL_PX = 12
 _JOIN_FRAMES = 3  # touches this close together are one contact
 
 
@@ -19,6 +21,15 @@ class Contact:
     start: int
     end: int
     gap_px: float
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Seen falling freely: ``pull`` px a frame squared, ``speed`` downwards in ``frame``, px a frame."""
+
+    pull: float
+    speed: float
+    frame: int
 
 
 def mask_centers(mask: np.ndarray, to_plate: np.ndarray) -> np.ndarray:
@@ -76,3 +87,40 @@ def fit_line(centers: np.ndarray, frames: slice) -> tuple[np.ndarray, np.ndarray
     design = np.stack([use - (frames.stop - 1), np.ones_like(use)], axis=1).astype(float)
     (velocity, position), *_ = np.linalg.lstsq(design, centers[use], rcond=None)
     return velocity, position
+
+
+def smooth_frames(centers: np.ndarray, frames: np.ndarray, off_px: float) -> np.ndarray:
+    """Those of ``frames`` (indices) in which the centres, float64 (T, 2), lie within ``off_px`` of a smooth way.
+
+    A smooth way is a parabola in time. What lies furthest off is left out, one frame at a time and at most a third
+    of them: a thing that joins another's trace for a moment has a centre that is not its own.
+    """
+    spare = len(frames) // 3
+    while len(frames) >= 4:
+        fit = np.polynomial.polynomial.polyfit(frames - frames[0], centers[frames], 2)
+        fitted = np.polynomial.polynomial.polyval(frames - frames[0], fit).T
+        off = np.linalg.norm(fitted - centers[frames], axis=1)
+        if off.max() < off_px or spare == 0:
+            return frames[off < off_px]
+        frames, spare = np.delete(frames, off.argmax()), spare - 1
+    return frames
+
+
+def fall_of(centers: np.ndarray, frames: slice) -> Fall | None:
+    """The last stretch of ``frames`` if the thing fell freely there: straight down, ever faster, evenly so.
+
+    ``centers`` float64 (T, 2). What rolls towards the camera moves down the picture too, but gains little speed.
+    """
+    index = np.arange(*frames.indices(len(centers)))
+    index = index[np.isfinite(centers[index, 0])][-_FALL_FRAMES:]
+    index = smooth_frames(centers, index, 1.5)
+    if index.size < 4 or np.ptp(index) > 2 * _FALL_FRAMES:
+        return None
+    way = np.polynomial.polynomial.polyfit(index - index[-1], centers[index], 2)
+    speed, (bend, pull) = way[1, 1], 2 * way[2]
+    early = speed - pull * np.ptp(index)  # where the stretch began
+    fell = np.ptp(centers[index, 1])
+    straight = np.ptp(centers[index, 0]) < 0.5 * fell and abs(bend) < 0.25 * pull
+    if fell < _FALL_PX or not straight or not -0.5 * speed < early < 0.65 * speed:
+        return None
+    return Fall(float(pull), float(speed), int(index[-1]))

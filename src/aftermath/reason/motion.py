@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,8 +13,8 @@ from aftermath.core.channels import channel_max, channel_min
 from aftermath.errors import InputError
 from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
-from aftermath.reason.events import Cause, Event, Mover, find_event
-from aftermath.reason.kinematics import gaps, mask_centers
+from aftermath.reason.events import Cause, Event, Mover, find_event, whole_centers
+from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below, standing_on
 from aftermath.scene.analyse import plate_in_frame
@@ -30,6 +31,12 @@ _MEETING_PX, _MEETING_FRAMES = 8, 12
 _LIGHT_KIND = 0.25  # of the changed light: less is the ragged rim of the other kind
 _TINTED = 0.12  # difference between the channels' ratios to the background
 _LIGHT_FRAMES, _BLUR_PX = 7, 4
+_GRAVITY_M_S2 = 9.81
+_PICTURE_HEIGHT_M = 1.5  # a table-top or a room corner is about this
+_LEAST_HEIGHT_M, _MOST_HEIGHT_M = (
+    0.25,
+    12.0,
+)  # what pulls more or less than in a picture so high is no gravity
 
 
 @dataclass(frozen=True)
@@ -44,19 +51,23 @@ class MotionReasoner:
 
     name = "motion"
 
+    def __init__(self, picture_height_m: float = 0.0) -> None:
+        """``picture_height_m`` says how fast things fall; with 0 a thing that is seen to fall tells."""
+        self._picture_height_m = picture_height_m
+
     def reason(
         self, clip: Clip, primary: np.ndarray, scene: Scene, hints: tuple[Hint, ...], progress: Progress
     ) -> Reasoning:
         """Find what would be different without ``primary``, boolean (T, H, W); see `Reasoner.reason`."""
-        view = _View(clip, primary, scene)
+        view = _View(clip, primary, scene, self._picture_height_m)
         attached = [t for t in scene.tracks if view.is_light(t)]
         things = [t for t in scene.tracks if t not in attached and view.is_large_enough(t)][:_MAX_THINGS]
+        light = view.light(attached, things)
         findings = [view.told(hint, number) for number, hint in enumerate(hints)]
         settled = {finding.thing.id for finding in findings}
         progress(1, 4)
         findings += view.struck([t for t in things if t.id not in settled], findings)
         progress(2, 4)
-        light = view.light(attached, things)
         findings = light + [view.from_meeting(f, light) for f in findings]
         progress(3, 4)
         if not any(f.thing.action is Action.FALLS for f in findings):
@@ -78,9 +89,11 @@ class MotionReasoner:
 class _View:
     """One clip seen by the reasoner; the primary object's motion is measured once."""
 
-    def __init__(self, clip: Clip, primary: np.ndarray, scene: Scene) -> None:
+    def __init__(self, clip: Clip, primary: np.ndarray, scene: Scene, picture_height_m: float | None) -> None:
         self.clip, self.primary, self.scene = clip, primary, scene
+        self.picture_height_m = picture_height_m
         self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
+        self.cast: np.ndarray | None = None  # the object's shadow, boolean (T, H, W), once it is found
 
     def is_light(self, track: Track) -> bool:
         """A solid-looking piece that is light all the same: a reflection, or the deep part of a shadow."""
@@ -184,11 +197,33 @@ class _View:
             return going_on_path(mover.centers, event.first, num)
         if event.action is Action.FALLS:
             first = int(np.flatnonzero(mover.mask.any(axis=(1, 2)))[0]) if event.first == 0 else event.first
-            thing, below = mover.mask[first], self.primary[first]
-            start = mover.centers[first]
-            drop = self.drop(thing, below, mover)
-            return falling_path(tuple(start), drop, first, num, self.clip.frame_rate, self.clip.height)
+            drop = self.drop(mover.mask[first], first)
+            fall = fall_of(mover.centers, slice(0, first))
+            rate = self.clip.frame_rate
+            speed = 0.0 if fall is None else (fall.speed + fall.pull * (first - fall.frame)) * rate
+            return falling_path(tuple(mover.centers[first]), drop, first, num, rate, self.pull_px_s2, speed)
         return np.full((num, 2), np.nan)
+
+    @cached_property
+    def pull_px_s2(self) -> float:
+        """Gravity in the picture: what the longest fall in the clip shows, unless the user gave the scale."""
+        of_height = _GRAVITY_M_S2 * self.clip.height
+        seen = None if self.picture_height_m else self.seen_pull()
+        return seen or of_height / (self.picture_height_m or _PICTURE_HEIGHT_M)
+
+    def seen_pull(self) -> float | None:
+        """The pull on things that are seen to fall, px a second squared; None where nothing falls."""
+        of_height = _GRAVITY_M_S2 * self.clip.height
+        movers = [self.mover(t) for t in self.scene.tracks if self.is_large_enough(t)]
+        pulls = []
+        for mover in [self.object, *movers[:_MAX_THINGS]]:
+            centers = whole_centers(mover)
+            for stop in range(4, len(centers) + 1):
+                fall = fall_of(centers, slice(max(0, stop - 8), stop))
+                if fall is not None:
+                    pulls.append(fall.pull * self.clip.frame_rate**2)
+        likely = [pull for pull in pulls if _LEAST_HEIGHT_M < of_height / pull < _MOST_HEIGHT_M]
+        return float(np.median(likely)) if likely else None
 
     def from_meeting(self, finding: _Finding, light: list[_Finding]) -> _Finding:
         """Let a thing that meets the object be drawn from where it enters what vanishes, not cut by its border."""
@@ -216,12 +251,21 @@ class _View:
         path = self.source_path(before) + thing.path
         return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1]), path=path))
 
-    def drop(self, thing: np.ndarray, below: np.ndarray, mover: Mover) -> float:
-        """How far it falls, pixels: onto the object's own footing, or where it was carried, to its lowest point."""
+    def drop(self, thing: np.ndarray, t: int) -> float:
+        """How far it falls in frame ``t``, pixels: onto the object's own footing, or where it was carried, to its
+        lowest point. What hangs below the object falls to where the object's shadow lies, or out of the picture.
+        """
+        on, under = Box.of_mask(thing), Box.of_mask(self.primary[t])
+        if on is None or under is None:
+            return 0.0
         if self.object_rests():
-            return drop_below(thing, below)
-        on, under = Box.of_mask(thing), Box.of_mask(below)
-        return max(0.0, under.y1 - on.y1) if on and under else 0.0
+            return drop_below(thing, self.primary[t])
+        if under.y1 > on.y1:
+            return under.y1 - on.y1
+        shadow = None if self.cast is None else Box.of_mask(self.cast[t])
+        if shadow is not None and shadow.center[1] > on.y1:
+            return shadow.center[1] - on.y1
+        return self.clip.height - on.y0
 
     def object_rests(self) -> bool:
         """Whether the object keeps its place through the clip."""
@@ -253,6 +297,7 @@ class _View:
             category=Category.VISUAL_ARTIFACT,
             box=self.source_box(mask, int(frames[0])),
         )
+        self.cast = mask
         return [_Finding(thing, mask, Mover(mask, mask_centers(mask, self.scene.camera.to_plate)))]
 
     def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from aftermath.reason.kinematics import smooth_frames
+
 __all__ = ["falling_path", "going_on_path"]
 
-_GRAVITY_M_S2 = 9.81
-_PICTURE_HEIGHT_M = (
-    1.5  # nothing in a picture says how large it is; a table-top or a room corner is about this
-)
-_FIT_FRAMES = 10
+_FIT_FRAMES = (16, 10)  # the longer if its way was even for so long
+_SMOOTH_PX = 1.5
 _BOUNCE = 0.18  # share of the speed a thing keeps when it lands
 
 
@@ -20,8 +19,7 @@ def going_on_path(centers: np.ndarray, before: int, num_frames: int) -> np.ndarr
     ``centers`` float64 (T, 2), (x, y), NaN where unseen. Constant velocity, or a steady slowing down (friction, to a
     stop, never back) where the frames before clearly show one. Returns float64 (T, 2), NaN before ``before``.
     """
-    index = np.arange(max(0, before - _FIT_FRAMES), before)
-    index = index[np.isfinite(centers[index, 0])]
+    index = _even_way(centers, before)
     path = np.full((num_frames, 2), np.nan)
     ahead = np.arange(before, num_frames)
     if index.size < 2:
@@ -46,6 +44,18 @@ def going_on_path(centers: np.ndarray, before: int, num_frames: int) -> np.ndarr
     return path
 
 
+def _even_way(centers: np.ndarray, before: int) -> np.ndarray:
+    """Indices of the frames before ``before`` that tell where it was going."""
+    index = even = np.empty(0, int)
+    for num in _FIT_FRAMES:
+        index = np.arange(max(0, before - num), before)
+        index = index[np.isfinite(centers[index, 0])]
+        even = smooth_frames(centers, index, _SMOOTH_PX)
+        if even.size >= 0.8 * index.size:
+            return even
+    return index if even.size < 3 else even
+
+
 def _slowing(times: np.ndarray, centers: np.ndarray, velocity: np.ndarray) -> float:
     """Loss of speed per frame, relative to the mean speed; 0 where a steady speed explains the way as well."""
     speed = float(np.linalg.norm(velocity))
@@ -68,20 +78,19 @@ def falling_path(
     first: int,
     num_frames: int,
     frame_rate: float,
-    height_px: float,
+    pull_px_s2: float,
+    speed_px_s: float = 0.0,
 ) -> np.ndarray:
     """Free fall from ``start`` (x, y) by ``drop_px``, with one small bounce; then rest.
 
-    Half g t squared in a picture that is taken to be ``_PICTURE_HEIGHT_M`` high (``height_px`` pixels). Returns
-    float64 (T, 2), NaN before ``first``.
+    v t + half g t squared, v being ``speed_px_s`` and g ``pull_px_s2``. Returns float64 (T, 2), NaN before ``first``.
     """
-    pull = _GRAVITY_M_S2 * height_px / _PICTURE_HEIGHT_M
     t = np.arange(num_frames - first) / frame_rate
-    landing = np.sqrt(2 * drop_px / pull) if drop_px > 0 else 0.0
-    rebound = _BOUNCE * pull * landing
+    impact = np.sqrt(speed_px_s**2 + 2 * pull_px_s2 * drop_px) if drop_px > 0 else 0.0
+    landing = max(0.0, impact - speed_px_s) / pull_px_s2
     since = np.clip(t - landing, 0, None)
-    height = np.clip(rebound * since - 0.5 * pull * since**2, 0, None)
-    fallen = np.where(t < landing, 0.5 * pull * t**2, drop_px - height)
+    height = np.clip(_BOUNCE * impact * since - 0.5 * pull_px_s2 * since**2, 0, None)
+    fallen = np.where(t < landing, speed_px_s * t + 0.5 * pull_px_s2 * t**2, drop_px - height)
     path = np.full((num_frames, 2), np.nan)
     path[first:, 0] = start[0]
     path[first:, 1] = start[1] + fallen

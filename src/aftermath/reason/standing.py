@@ -102,4 +102,5 @@ def drop_below(thing: np.ndarray, primary: np.ndarray) -> float:
     front = max(0.0, on.y1 - below.y0)  # of the thing's own base, which stands before its middle
     half_depth = front * below.width / (below.width + base)
     least = max(0.0, below.y1 - on.y1) * 0.5
-    return float(max(below.height - 2 * half_depth, least))
+    above = max(0.0, below.y0 - on.y1)  # it has not quite landed yet
+    return float(above + max(below.height - 2 * half_depth, least))
