@@ -15,7 +15,7 @@ from aftermath.config import Codec, MaskOptions
 from aftermath.core import Clip
 from aftermath.errors import InputError
 from aftermath.media.arrays import load_arrays, save_arrays
-from aftermath.media.files import check_folder
+from aftermath.media.files import check_folder, is_same
 from aftermath.media.formats import check_target
 from aftermath.media.masks import read_quadmask, resize_levels
 from aftermath.media.runs import (
@@ -164,7 +164,7 @@ class Session:
 
 def _check_output(output: Path, request: Request, codec: Codec | None) -> None:
     for path in request.files:
-        if output.exists() and output.samefile(path):
+        if is_same(output, path):
             raise InputError(
                 f"{output}", "the output would overwrite an input", "give the output another name"
             )
