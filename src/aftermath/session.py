@@ -17,6 +17,7 @@ from aftermath.errors import InputError
 from aftermath.media.arrays import load_arrays, save_arrays
 from aftermath.media.files import check_folder, is_same
 from aftermath.media.formats import check_target
+from aftermath.media.mapped import let_go
 from aftermath.media.masks import read_quadmask, resize_levels
 from aftermath.media.runs import (
     Record,
@@ -33,6 +34,8 @@ from aftermath.provenance import code_digest, versions
 from aftermath.request import Request
 
 __all__ = ["Progress", "Session", "Steps"]
+
+_LET_GO_STEPS = 16
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all)."""
@@ -87,8 +90,14 @@ class Session:
             self.warnings.append(message)
 
     def steps(self, stage: str) -> Steps:
-        """The progress callback of one stage."""
-        return lambda done, total: self._progress(stage, done, total)
+        """The progress callback of one stage; what long arrays take of the memory is given back on the way."""
+
+        def tell(done: int, total: int) -> None:
+            if done % _LET_GO_STEPS == 0 or done == total:
+                let_go()
+            self._progress(stage, done, total)
+
+        return tell
 
     @cached_property
     def clip(self) -> Clip:
@@ -104,7 +113,10 @@ class Session:
     def given_levels(self) -> np.ndarray:
         """The user's quadmask, uint8 (T, H, W) at the analysed size, read when first needed."""
         width, height = self.clip.width, self.clip.height
-        return np.stack([resize_levels(levels, width, height) for levels in self.given_quadmask()])
+        out = np.empty(self.clip.frames.shape[:3], np.uint8)
+        for frame, levels in zip(out, self.given_quadmask(), strict=True):
+            frame[:] = resize_levels(levels, width, height)
+        return out
 
     def given_quadmask(self) -> Iterator[np.ndarray]:
         """The user's quadmask, frame by frame. Raises `InputError` where it does not fit the clip."""
@@ -126,7 +138,7 @@ class Session:
             write_whole(target, lambda part: save_arrays(part, arrays))
 
         self.produce(stage, write, **depends_on)
-        return load_arrays(target)
+        return load_arrays(target, self.folder.scratch)
 
     def produce(
         self,

@@ -7,7 +7,6 @@ import gc
 import io
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,6 +24,7 @@ from av.video.stream import VideoStream
 from aftermath.core import Clip, fit_long_side
 from aftermath.errors import InputError
 from aftermath.media import planes
+from aftermath.media.mapped import is_large, map_chunks
 
 __all__ = [
     "Progress",
@@ -44,7 +44,6 @@ Warn = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames expected)."""
 
-_IN_MEMORY_BYTES = 256 * 2**20  # a clip larger than this is mapped from disk, where a folder is given
 _CELLS = 188, 192, 204  # bytes: what a transport stream is made of, plain, with times, with error correction
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave opacity out
 _HEAVY_PX = 1280 * 720
@@ -348,24 +347,26 @@ def read_clip(
     """Decode a whole video at the size it is analysed at, area-averaged to ``long_side_px`` and never
     enlarged.
 
-    A clip of more than 256 MB is kept in a nameless file in the folder ``scratch`` and mapped, where one is
-    given. Raises `InputError` as `probe` does.
+    A large clip is kept in the folder ``scratch``, where one is given, and mapped (`aftermath.media.mapped`).
+    Raises `InputError` as `probe` does.
     """
-    info = probe(path)
+    info, times = probe(path), []
     width, height = fit_long_side(info.width, info.height, long_side_px)
     size = None if (width, height) == (info.width, info.height) else (width, height)
-    large = info.estimated_frames * width * height * 3 > _IN_MEMORY_BYTES
-    store, times = tempfile.TemporaryFile(dir=scratch) if large and scratch else io.BytesIO(), []  # noqa: SIM115
-    for frame in read_frames(path, warn):
-        store.write(planes.to_rgb(frame.picture, size).data)
-        times.append(frame.time_s)
-        if progress:
-            progress(len(times), max(len(times), info.estimated_frames))
-    shape = (len(times), height, width, 3)
-    if isinstance(store, io.BytesIO):
-        frames = np.frombuffer(store.getbuffer(), np.uint8).reshape(shape)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for frame in read_frames(path, warn):
+            yield planes.to_rgb(frame.picture, size)
+            times.append(frame.time_s)
+            if progress:
+                progress(len(times), max(len(times), info.estimated_frames))
+
+    shape = (-1, height, width, 3)
+    if scratch and is_large(info.estimated_frames * width * height * 3):
+        frames = map_chunks(pictures(), np.uint8, shape, scratch)
     else:
-        store.flush()
-        frames = np.memmap(store, np.uint8, "r", shape=shape)  # the map outlives the closed file
-        store.close()
+        store = io.BytesIO()  # grows by itself; a list would be there twice in the end
+        for picture in pictures():
+            store.write(picture.data)
+        frames = np.frombuffer(store.getbuffer(), np.uint8).reshape(shape)
     return Clip(frames, np.array(times), info.width, info.height)

@@ -226,14 +226,7 @@ class _View:
 
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
-        others = (
-            np.isin(self.scene.labels, [t.label for t in things]) if things else np.zeros_like(self.primary)
-        )
-        deep = (
-            np.isin(self.scene.labels, [t.label for t in attached])
-            if attached
-            else np.zeros_like(self.primary)
-        )
+        others, deep = self.belonging(things), self.belonging(attached)
         mask = find_artifacts(self.clip, self.primary, self.scene, others, deep)
         if mask.sum() < 40:
             return []
@@ -250,6 +243,15 @@ class _View:
             box=self.source_box(mask, int(frames[0])),
         )
         return [_Finding(thing, mask, Mover(mask, mask_centers(mask, self.scene.camera.to_plate)))]
+
+    def belonging(self, tracks: list[Track]) -> np.ndarray:
+        """Boolean (T, H, W): the pixels of ``tracks``."""
+        if not tracks:
+            return np.broadcast_to(False, self.primary.shape)
+        out = np.empty(self.primary.shape, bool)
+        for mask, labels in zip(out, self.scene.labels, strict=True):
+            mask[:] = np.isin(labels, [track.label for track in tracks])
+        return out
 
     def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:
         """What to call it, and why it goes."""
