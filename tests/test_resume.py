@@ -81,6 +81,15 @@ def test_a_finished_run_does_no_work_again(clip: Path, tmp_path: Path) -> None:
     assert second.invented_share == first.invented_share
 
 
+def test_a_long_clip_that_lies_on_the_disk_gives_the_same_bytes(
+    clip: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aftermath.media.mapped._IN_MEMORY_BYTES", 1000)
+    result = remove(clip, tmp_path / "out.mp4")
+    assert made(result) == undisturbed
+    assert not (result.folder / "scratch").exists()
+
+
 def test_only_what_an_option_changes_is_made_again(clip: Path, tmp_path: Path) -> None:
     remove(clip, tmp_path / "out.mp4")
     other = remove(clip, tmp_path / "out.mp4", options=RemoveOptions(feather_px=9))

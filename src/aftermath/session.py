@@ -16,8 +16,9 @@ from aftermath.config import Codec, MaskOptions
 from aftermath.core import Clip, Plan
 from aftermath.errors import InputError
 from aftermath.media.arrays import load_arrays, save_arrays
-from aftermath.media.files import check_folder
+from aftermath.media.files import check_folder, is_same
 from aftermath.media.formats import check_target
+from aftermath.media.mapped import let_go
 from aftermath.media.masks import read_quadmask, resize_levels
 from aftermath.media.runs import (
     Record,
@@ -34,6 +35,8 @@ from aftermath.provenance import code_digest, versions
 from aftermath.request import Request
 
 __all__ = ["Progress", "Session", "Steps"]
+
+_LET_GO_STEPS = 16
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all)."""
@@ -90,8 +93,14 @@ class Session:
             self.warnings.append(message)
 
     def steps(self, stage: str) -> Steps:
-        """The progress callback of one stage."""
-        return lambda done, total: self._progress(stage, done, total)
+        """The progress callback of one stage; what long arrays take of the memory is given back on the way."""
+
+        def tell(done: int, total: int) -> None:
+            if done % _LET_GO_STEPS == 0 or done == total:
+                let_go()
+            self._progress(stage, done, total)
+
+        return tell
 
     @cached_property
     def clip(self) -> Clip:
@@ -107,9 +116,11 @@ class Session:
     def given_levels(self) -> np.ndarray:
         """The user's quadmask, uint8 (T, H, W) at the analysed size, read when first needed."""
         width, height = self.clip.width, self.clip.height
-        return np.stack(
-            list(at_once(lambda levels: resize_levels(levels, width, height), self.given_quadmask()))
-        )
+        out = np.empty(self.clip.frames.shape[:3], np.uint8)
+        small = at_once(lambda levels: resize_levels(levels, width, height), self.given_quadmask())
+        for frame, levels in zip(out, small, strict=True):
+            frame[:] = levels
+        return out
 
     def given_quadmask(self) -> Iterator[np.ndarray]:
         """The user's quadmask, frame by frame. Raises `InputError` where it does not fit the clip."""
@@ -131,7 +142,7 @@ class Session:
             write_whole(target, lambda part: save_arrays(part, arrays))
 
         self.produce(stage, write, **depends_on)
-        return load_arrays(target)
+        return load_arrays(target, self.folder.scratch)
 
     def produce(
         self,
@@ -169,7 +180,7 @@ class Session:
 
 def _check_output(output: Path, request: Request, codec: Codec | None) -> None:
     for path in request.files:
-        if output.exists() and output.samefile(path):
+        if is_same(output, path):
             raise InputError(
                 f"{output}", "the output must not overwrite an input", "give the output another name"
             )

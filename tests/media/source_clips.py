@@ -151,10 +151,47 @@ DISPLAY_MATRICES = {
 }
 
 
-def turn_clip(path: Path, degrees: int) -> None:
-    """Write a display matrix into the tkhd box of an mp4's only track."""
+def turn_clip(path: Path, degrees: int, mirrored: bool = False) -> None:
+    """Write a display matrix into the tkhd box of an mp4's only track; ``mirrored``: left-right, then turned."""
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4
     a, b, c, d = DISPLAY_MATRICES[degrees]
+    a, b = (-a, -b) if mirrored else (a, b)
     data[start + 40 : start + 76] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
+
+
+def remux(
+    source: Path,
+    target: Path,
+    *,
+    shift_s: Fraction = Fraction(0),
+    chapters: Sequence[tuple[int, int, str]] = (),
+    before: bytes = b"",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Copy the streams of a clip into another file, in the order of their times.
+
+    ``shift_s`` moves every packet: an mp4 hides what comes to lie before 0 with an edit list. ``chapters``: start and
+    end in ms, and title. ``before`` is put in front of the data of every video packet.
+    """
+    with av.open(str(source)) as clip, av.open(str(target), "w", options=options or {}) as out:
+        titled = [
+            {"id": i, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+            for i, (a, b, title) in enumerate(chapters)
+        ]
+        if titled:
+            out.set_chapters(titled)  # type: ignore[arg-type]
+        copies = {s.index: out.add_stream_from_template(s, opaque=True) for s in clip.streams}
+        packets = [packet for packet in clip.demux() if packet.dts is not None]
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            ticks = int(shift_s / packet.time_base)
+            if before and packet.stream.type == "video":
+                longer = av.Packet(before + bytes(packet))
+                longer.pts, longer.dts, longer.time_base = packet.pts, packet.dts, packet.time_base
+                longer.is_keyframe = packet.is_keyframe
+                longer.stream, packet = packet.stream, longer
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            packet.stream = copies[packet.stream_index]
+            out.mux(packet)
+    return target

@@ -212,6 +212,19 @@ def test_rotation_is_applied_to_the_planes(tmp_path: Path, size: tuple[int, int]
     assert same(upright, all_samples(tmp_path / "out.mkv"))
 
 
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_mirrored_clip_becomes_upright(tmp_path: Path, degrees: int) -> None:
+    source = make_source(tmp_path / "source.mp4", codec="libx264", num_frames=2)
+    lying = all_samples(source)
+    turn_clip(source, degrees, mirrored=True)
+    upright = all_samples(source)
+    for before, after in zip(lying, upright, strict=True):
+        for old, new in zip(before, after, strict=True):
+            assert np.array_equal(np.rot90(old[:, ::-1], -degrees // 90), new)
+    assert copy_through(source, tmp_path / "out.mkv") == []
+    assert same(upright, all_samples(tmp_path / "out.mkv"))
+
+
 @pytest.mark.parametrize(("pix_fmt", "size"), [("yuv422p", (320, 240)), ("yuv420p", (318, 239))])
 def test_turned_chroma_that_no_longer_fits_becomes_full_and_is_said(
     tmp_path: Path, pix_fmt: str, size: tuple[int, int]

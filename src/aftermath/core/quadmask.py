@@ -80,9 +80,12 @@ class Quadmask:
     def from_masks(cls, primary: np.ndarray, affected: np.ndarray) -> Quadmask:
         """Join two boolean masks (T, H, W); where both hold, the pixel is overlap."""
         values = np.full(primary.shape, Level.KEEP, np.uint8)
-        values[affected] = Level.AFFECTED
-        values[primary] = Level.PRIMARY
-        values[primary & affected] = Level.OVERLAP
+        for frame, gone, changed in zip(
+            values, primary, affected, strict=True
+        ):  # a long clip's masks are large
+            frame[changed] = Level.AFFECTED
+            frame[gone] = Level.PRIMARY
+            frame[gone & changed] = Level.OVERLAP
         return cls(values)
 
     @classmethod

@@ -7,7 +7,6 @@ import gc
 import io
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,13 +18,25 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from aftermath.core import Clip, fit_long_side
 from aftermath.errors import InputError
 from aftermath.media import planes
+from aftermath.media.mapped import is_large, map_chunks
 
-__all__ = ["Progress", "SourceFrame", "VideoInfo", "Warn", "open_input", "probe", "read_clip", "read_frames"]
+__all__ = [
+    "Progress",
+    "SourceFrame",
+    "VideoInfo",
+    "Warn",
+    "is_cut",
+    "open_input",
+    "probe",
+    "read_clip",
+    "read_frames",
+]
 
 Warn = Callable[[str], None]
 """Told, in one line, what could not be kept or read."""
@@ -33,16 +44,20 @@ Warn = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames expected)."""
 
-_IN_MEMORY_BYTES = 256 * 2**20  # a clip larger than this is mapped from disk, where a folder is given
+_CELLS = 188, 192, 204  # bytes: what a transport stream is made of, plain, with times, with error correction
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave opacity out
 _HEAVY_PX = 1280 * 720
 _MAX_THREADS = 8  # each decoding thread holds frames of its own
 
-_HDR = {
+_DESCRIPTIONS = {
     "MASTERING_DISPLAY_METADATA",
     "CONTENT_LIGHT_LEVEL",
+    "AMBIENT_VIEWING_ENVIRONMENT",
     "DYNAMIC_HDR_PLUS",
     "DOVI_METADATA",
     "DYNAMIC_HDR_VIVID",
+    "SPHERICAL",
+    "STEREO3D",
 }
 
 
@@ -184,29 +199,48 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
 
 def _decoded(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[av.VideoFrame]:
     """Every frame that decodes, in the order of showing; what does not is noted in ``damage``."""
-    stream.thread_type = "AUTO"  # type: ignore[assignment]
-    stream.codec_context.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+    decoder = _decoder(stream)
     for packet in _packets(container, stream, damage):
         try:
-            frames = packet.decode() if packet else stream.decode(None)
+            frames = decoder.decode(packet)
         except FFmpegError as error:
             damage.append(str(error))
         else:
             yield from frames
 
 
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """The decoder of the picture, with threads."""
+    decoder = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_ALPHA:
+        decoder = av.CodecContext.create(_WITH_ALPHA[decoder.name], "r")
+        assert isinstance(decoder, VideoCodecContext)
+    decoder.thread_type = "AUTO"  # type: ignore[assignment]
+    decoder.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+    return decoder
+
+
 def _packets(
     container: InputContainer, stream: VideoStream, damage: list[str]
 ) -> Iterator[Packet[VideoStream] | None]:
-    """The packets of the picture that are whole; None asks for what the decoder still holds."""
+    """The packets of the picture that are whole; None asks for what the decoder still holds.
+
+    A transport stream cut off inside a cell loses its last packet too: nothing in it tells its length, and the
+    decoder would fill what is missing with grey.
+    """
+    cut = container.format.name == "mpegts" and all(container.size % cell for cell in _CELLS)
+    before: Packet[VideoStream] | None = None
     try:
         for packet in container.demux(stream):
-            if packet.is_corrupt:  # cut in the middle: what it decodes to is half grey
+            if packet.is_corrupt or (cut and before and not packet.size):
                 damage.append("a frame is incomplete")
-            else:
-                yield packet
+            elif before is not None:
+                yield before
+            before = before if packet.is_corrupt else packet
+        yield before
     except (FFmpegError, OSError) as error:
         damage.append(str(error))
+        yield before
         yield None
 
 
@@ -229,17 +263,17 @@ def read_frames(path: Path, warn: Warn | None = None) -> Iterator[SourceFrame]:
             frame.pts, frame.time_base = pts, info.time_base
             yield SourceFrame(count, pts, float((pts - first_pts) * info.time_base), upright(frame))
             count += 1
-        if last is not None and (damage or _is_cut(container, stream, info, count, last + step)):
+        if last is not None and (damage or is_cut(container, stream, info, count, last + step)):
             warn(f"{path}: cut off or damaged; {count} of about {info.estimated_frames} frames could be read")
 
 
 def _ignore(_: str) -> None: ...
 
 
-def _is_cut(
-    container: InputContainer, stream: VideoStream, info: VideoInfo, count: int, end_pts: int
-) -> bool:
-    """Whether the header promises samples beyond the end of the file, or clearly more than was shown."""
+def is_cut(container: InputContainer, stream: VideoStream, info: VideoInfo, count: int, end_pts: int) -> bool:
+    """Whether a clip of which ``count`` frames were read, the last one up to ``end_pts``, is not all there: its
+    header promises samples beyond the end of the file, or clearly more than was shown.
+    """
     if len(stream.index_entries):
         end = stream.index_entries[-1]
         if end.pos + end.size > info.path.stat().st_size:
@@ -285,10 +319,13 @@ class _Upright:
             self._warn(
                 f"{name} turned by {turn.degrees} degrees becomes 4:4:4, so that colour stays in place"
             )
-        lost = sorted(data.type.name for data in planes.side_data(frame) if data.type.name in _HDR)
-        if lost:
-            names = ", ".join(name.lower().replace("_", " ") for name in lost)
-            self._warn(f"{names}: the samples are kept, this description of them is not")
+        beside = {data.type.name for data in planes.side_data(frame)}
+        for lost in sorted(beside & _DESCRIPTIONS):
+            self._warn(
+                f"{lost.lower().replace('_', ' ')}: the samples are kept, this description of them is not"
+            )
+        if "A53_CC" in beside:
+            self._warn("closed captions in the picture are left out")
         if frame.interlaced_frame:
             self._warn("the clip is interlaced; its frames are kept as they are and marked progressive")
 
@@ -310,24 +347,26 @@ def read_clip(
     """Decode a whole video at the size it is analysed at, area-averaged to ``long_side_px`` and never
     enlarged.
 
-    A clip of more than 256 MB is kept in a nameless file in the folder ``scratch`` and mapped, where one is
-    given. Raises `InputError` as `probe` does.
+    A large clip is kept in the folder ``scratch``, where one is given, and mapped (`aftermath.media.mapped`).
+    Raises `InputError` as `probe` does.
     """
-    info = probe(path)
+    info, times = probe(path), []
     width, height = fit_long_side(info.width, info.height, long_side_px)
     size = None if (width, height) == (info.width, info.height) else (width, height)
-    large = info.estimated_frames * width * height * 3 > _IN_MEMORY_BYTES
-    store, times = tempfile.TemporaryFile(dir=scratch) if large and scratch else io.BytesIO(), []  # noqa: SIM115
-    for frame in read_frames(path, warn):
-        store.write(planes.to_rgb(frame.picture, size).data)
-        times.append(frame.time_s)
-        if progress:
-            progress(len(times), max(len(times), info.estimated_frames))
-    shape = (len(times), height, width, 3)
-    if isinstance(store, io.BytesIO):
-        frames = np.frombuffer(store.getbuffer(), np.uint8).reshape(shape)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for frame in read_frames(path, warn):
+            yield planes.to_rgb(frame.picture, size)
+            times.append(frame.time_s)
+            if progress:
+                progress(len(times), max(len(times), info.estimated_frames))
+
+    shape = (-1, height, width, 3)
+    if scratch and is_large(info.estimated_frames * width * height * 3):
+        frames = map_chunks(pictures(), np.uint8, shape, scratch)
     else:
-        store.flush()
-        frames = np.memmap(store, np.uint8, "r", shape=shape)  # the map outlives the closed file
-        store.close()
+        store = io.BytesIO()  # grows by itself; a list would be there twice in the end
+        for picture in pictures():
+            store.write(picture.data)
+        frames = np.frombuffer(store.getbuffer(), np.uint8).reshape(shape)
     return Clip(frames, np.array(times), info.width, info.height)

@@ -15,7 +15,7 @@ import numpy as np
 from aftermath.errors import InputError, MediaError
 from aftermath.media import planes
 from aftermath.media.decode import SourceFrame, VideoInfo, Warn
-from aftermath.media.files import explained, publish, temporary_for
+from aftermath.media.files import explained, is_same, publish, temporary_for
 from aftermath.media.formats import Codec, check_target, recipe
 from aftermath.media.sinks import FileSink, Fit, PictureSink, Sink
 
@@ -47,7 +47,7 @@ class VideoWriter:
         self._target, self._info, self._codec = Path(target), info, Codec(codec)
         self._copy_streams, self._warn = copy_streams, warn or (lambda _: None)
         check_target(self._target, self._codec)
-        if self._target.exists() and self._target.samefile(info.path):
+        if is_same(self._target, info.path):
             raise InputError(str(target), "the output is the input", "give the output another name")
         self._cleanup = contextlib.ExitStack()
         self._sink: Sink | None = None
@@ -74,10 +74,10 @@ class VideoWriter:
 
     def _open(self, frame: av.VideoFrame) -> Sink:
         fit = Fit.of(frame, self._codec, self._warn)
-        info, copied = self._info, self._info.path if self._copy_streams else None
+        info = self._info
         if self._codec is Codec.PNG:
             for number, name in ((info.num_audio, "sound"), (info.num_subtitles, "subtitles")):
-                if number and copied:
+                if number and self._copy_streams:
                     self._warn(f"png files hold no {name}: left out")
             numbered = self._target.name if "%" in self._target.name else "%05d.png"
             sink = PictureSink(self._temporary, numbered, fit, info.time_base, self._warn)
@@ -85,8 +85,8 @@ class VideoWriter:
             sink = FileSink(self._temporary, recipe(self._codec), fit, info.time_base, info.frame_rate)
             sink.video.sample_aspect_ratio = info.sample_aspect_ratio
         self._cleanup.callback(sink.close)
-        if isinstance(sink, FileSink) and copied:
-            sink.copy_streams(copied, self._warn)
+        if isinstance(sink, FileSink) and self._copy_streams:
+            sink.copy_streams(info, self._warn)
         return sink
 
     def __exit__(

@@ -13,7 +13,7 @@ from av.error import FFmpegError
 
 from aftermath.errors import AftermathError, InputError, MediaError
 
-__all__ = ["check_folder", "explained", "publish", "temporary_for"]
+__all__ = ["check_folder", "explained", "is_same", "publish", "temporary_for"]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {
@@ -34,6 +34,13 @@ def check_folder(target: Path) -> None:
         raise InputError(str(target), f"there is no folder {folder}", "make it, or write somewhere else")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(str(target), f"the folder {folder} cannot be written to", "write somewhere else")
+
+
+def is_same(left: Path, right: Path) -> bool:
+    """Whether two names mean one file; those of numbered pictures are no file of their own."""
+    if left.exists() and right.exists():
+        return left.samefile(right)
+    return left.absolute() == right.absolute()
 
 
 @contextlib.contextmanager

@@ -142,11 +142,7 @@ class RunFolder:
             (self.root / "stages").mkdir(parents=True, exist_ok=True)
             self._lock = (self.root / "stages" / "lock").open("w")
         except OSError as error:
-            self._remove_created()
-            raise InputError(
-                f"run folder {self.root}", f"a folder that can be written ({error.strerror})",
-                "give another with --work",
-            ) from error  # fmt: skip
+            raise self._unusable(error) from error
         if not _try_lock(self._lock):
             self._lock.close()
             raise InputError(
@@ -154,7 +150,11 @@ class RunFolder:
                 "one run at a time, and another run is using it",
                 "wait for it, or give --work another folder",
             )
-        self._tidy()
+        try:
+            self._tidy()
+        except OSError as error:
+            self._lock.close()
+            raise self._unusable(error) from error
         return self
 
     def __exit__(
@@ -236,6 +236,11 @@ class RunFolder:
         if self._fresh:
             for stage in Stage:  # the files stay: the user may have given one of them back as input
                 self._record_file(stage).unlink(missing_ok=True)
+
+    def _unusable(self, error: OSError) -> InputError:
+        self._remove_created()
+        allowed = f"a folder that can be written ({error.strerror})"
+        return InputError(f"run folder {self.root}", allowed, "give another with --work")
 
     def _remove_created(self) -> None:
         if self._created is not None:

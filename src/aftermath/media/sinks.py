@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from aftermath.media import planes
-from aftermath.media.decode import Warn
+from aftermath.media.decode import VideoInfo, Warn
 from aftermath.media.formats import Codec, Recipe, output_format, recipe
 from aftermath.media.streams import StreamCopy
 
@@ -97,6 +97,7 @@ class FileSink:
         movie = path.suffix.lower() in (".mp4", ".mov", ".m4v")
         self._fit, self._time_base = fit, time_base
         self._streams: StreamCopy | None = None
+        self._count, self._last = 0, 0
         # the header in front lets a browser play the file while it loads
         # Without bitexact, Matroska draws random identifiers: the same frames would give other bytes.
         flags = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if movie else {})
@@ -113,7 +114,7 @@ class FileSink:
         if chosen.encoder == "libx265" and movie:
             context.codec_tag = "hvc1"  # Apple's players open no other
 
-    def copy_streams(self, source: Path, warn: Warn) -> None:
+    def copy_streams(self, source: VideoInfo, warn: Warn) -> None:
         """Copy the source's other streams along with the picture."""
         self._streams = StreamCopy(source, self._container, warn)
 
@@ -122,10 +123,11 @@ class FileSink:
         pts = frame.pts or 0
         start_s = self._streams.start_s if self._streams else Fraction(0)
         fitted = self._fit(frame)
-        fitted.pts, fitted.time_base = pts - int(start_s / self._time_base), self._time_base
+        fitted.pts, fitted.time_base = pts - round(start_s / self._time_base), self._time_base
         fitted.pict_type = 0
         if self._streams:
             self._streams.advance(pts * self._time_base + _AHEAD_S)
+        self._count, self._last = self._count + 1, pts
         self._container.mux(self.video.encode(fitted))
         fitted.pts = pts  # the frame may be the caller's own
 
@@ -133,7 +135,7 @@ class FileSink:
         """Write what the encoder still holds, the rest of the sound, and the header."""
         self._container.mux(self.video.encode(None))
         if self._streams:
-            self._streams.advance(None)
+            self._streams.finish(self._count, self._last)
             self._streams.close()
         self._container.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -35,12 +37,29 @@ def find_artifacts(
     ``ignore`` boolean (T, H, W): pixels that belong to other things; ``deep`` boolean (T, H, W): pixels known to be
     its shadow although they look solid.
     """
-    soft = scene.soft & ~primary & ~ignore
-    attached = np.stack([_attached(s, p, o) for s, p, o in zip(soft, primary, ignore, strict=True)])
-    attached |= _going_along(soft, primary, scene)
-    attached = _settled(clip, attached | deep, primary, scene)
-    attached &= ~primary & ~ignore
-    return np.stack([_tidy(frame) for frame in attached])
+    soft = _Soft(scene.soft, primary, ignore)
+    attached = np.empty(primary.shape, bool)  # frame by frame from here: a long clip's masks are large
+    for t, (gone, others) in enumerate(zip(primary, ignore, strict=True)):
+        attached[t] = _attached(soft[t], gone, others)
+    _add_going_along(attached, soft, primary, scene)
+    for t, shadow in enumerate(deep):
+        attached[t] |= shadow
+    _settle(attached, clip, primary, scene)
+    for t, (gone, others) in enumerate(zip(primary, ignore, strict=True)):
+        attached[t] = _tidy(attached[t] & ~gone & ~others)
+    return attached
+
+
+@dataclass(frozen=True)
+class _Soft:
+    """Soft pixels that belong neither to the object nor to another thing: boolean (H, W), frame by frame."""
+
+    soft: np.ndarray
+    primary: np.ndarray
+    ignore: np.ndarray
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        return self.soft[t] & ~self.primary[t] & ~self.ignore[t]
 
 
 def _attached(soft: np.ndarray, primary: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -58,31 +77,32 @@ def _attached(soft: np.ndarray, primary: np.ndarray, others: np.ndarray) -> np.n
     return np.isin(labels, touching[touching > 0]) & soft
 
 
-def _going_along(soft: np.ndarray, primary: np.ndarray, scene: Scene) -> np.ndarray:
-    """Soft pixels that keep their place beside the object while it travels, touching it or not.
+def _add_going_along(attached: np.ndarray, soft: _Soft, primary: np.ndarray, scene: Scene) -> None:
+    """Add to ``attached`` the soft pixels that keep their place beside the object while it travels, touching or not.
 
     Seen from the object the world passes by and averages out; its own shadow and reflection stay.
     """
-    out = np.zeros_like(soft)
     centers = np.stack([_frame_center(mask) for mask in primary])
     frames = np.flatnonzero(np.isfinite(centers[:, 0]) & ~_cut(primary))
     if frames.size < 4:
-        return out
-    size = float(np.sqrt(np.median(primary[frames].sum(axis=(1, 2)))))
+        return
+    size = float(np.sqrt(np.median([np.count_nonzero(primary[t]) for t in frames])))
     travel = mask_centers(primary, scene.camera.to_plate)[frames]
     if np.ptp(travel, axis=0).max() < _TRAVEL * size:
-        return out
+        return
     reach = round(_BESIDE * size)
-    windows = [_around(soft[t], _whole_px(centers[t]), reach) for t in frames]
-    steady = np.mean(windows, axis=0) > 0.4
-    steady = cv2.dilate(steady.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    for t in np.flatnonzero(np.isfinite(centers[:, 0])):
+    shown = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    for t in frames.tolist():
+        shown += _around(soft[t], _whole_px(centers[t]), reach)
+    steady = cv2.dilate((shown / frames.size > 0.4).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    height, width = primary.shape[1:]
+    for t in np.flatnonzero(np.isfinite(centers[:, 0])).tolist():
         x, y = _whole_px(centers[t])
-        y0, y1 = max(0, y - reach), min(out.shape[1], y + reach + 1)
-        x0, x1 = max(0, x - reach), min(out.shape[2], x + reach + 1)
+        y0, y1 = max(0, y - reach), min(height, y + reach + 1)
+        x0, x1 = max(0, x - reach), min(width, x + reach + 1)
         if y0 < y1 and x0 < x1:
-            out[t, y0:y1, x0:x1] = steady[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach]
-    return out & soft
+            part = steady[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach]
+            attached[t, y0:y1, x0:x1] |= part & soft[t][y0:y1, x0:x1]
 
 
 def _frame_center(mask: np.ndarray) -> tuple[float, float]:
@@ -106,29 +126,35 @@ def _around(mask: np.ndarray, center: tuple[int, int], reach: int) -> np.ndarray
     return padded[y : y + 2 * reach + 1, x : x + 2 * reach + 1].astype(np.float32)
 
 
-def _settled(clip: Clip, artifacts: np.ndarray, primary: np.ndarray, scene: Scene) -> np.ndarray:
-    """While the object rests its light rests too: what most frames of the rest show, in all of them; and what it
-    does to the light at one resting place it does at every other."""
+def _settle(artifacts: np.ndarray, clip: Clip, primary: np.ndarray, scene: Scene) -> None:
+    """Complete ``artifacts`` boolean (T, H, W) in place: while the object rests its light rests too. What most frames
+    of the rest show is there in all of them, and what it does to the light at one resting place it does at every other.
+    """
     centers = mask_centers(primary, scene.camera.to_plate)
-    size = float(np.sqrt(np.median(primary.sum(axis=(1, 2))[np.isfinite(centers[:, 0])])))
+    size = float(np.sqrt(np.median([np.count_nonzero(mask) for mask in primary if mask.any()])))
     periods = _periods(centers, max(1.5, _PERIOD_SHARE * size))
-    footprints = [artifacts[period].mean(axis=0) > 0.5 for period in periods]
+    footprints = [_mostly(artifacts, period) for period in periods]
     if scene.camera.kind is CameraKind.STILL:
         for n, period in enumerate(periods):
             away = np.linalg.norm(centers - np.median(centers[period], axis=0), axis=1)
             if not np.nanmax(away) > _AWAY * size:  # else other frames show the place without the object
-                footprints[n] |= still_artifacts(
-                    _typical_frame(clip, period), primary[period].mean(axis=0) > 0.5
-                )
-    out = artifacts.copy()
+                footprints[n] |= still_artifacts(_typical_frame(clip, period), _mostly(primary, period))
     for target in periods:
-        out[target] = False
+        together = np.zeros(primary.shape[1:], bool)
         home = np.median(centers[target], axis=0)
         for source, footprint in zip(periods, footprints, strict=True):
             dx, dy = home - np.median(centers[source], axis=0)
             matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
-            out[target] |= cv2.warpAffine(footprint.astype(np.uint8), matrix, footprint.shape[::-1])[None] > 0
-    return out
+            together |= cv2.warpAffine(footprint.astype(np.uint8), matrix, footprint.shape[::-1]) > 0
+        artifacts[target] = together
+
+
+def _mostly(masks: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Boolean (H, W): where ``masks`` (T, H, W) holds in more than half of ``frames``."""
+    count = np.zeros(masks.shape[1:], np.int32)
+    for t in frames:
+        count += masks[t]
+    return 2 * count > len(frames)
 
 
 def _periods(centers: np.ndarray, reach_px: float) -> list[np.ndarray]:

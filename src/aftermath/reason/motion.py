@@ -274,14 +274,7 @@ class _View:
 
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
-        others = (
-            np.isin(self.scene.labels, [t.label for t in things]) if things else np.zeros_like(self.primary)
-        )
-        deep = (
-            np.isin(self.scene.labels, [t.label for t in attached])
-            if attached
-            else np.zeros_like(self.primary)
-        )
+        others, deep = self.belonging(things), self.belonging(attached)
         mask = find_artifacts(self.clip, self.primary, self.scene, others, deep)
         if mask.sum() < 40:
             return []
@@ -299,6 +292,15 @@ class _View:
         )
         self.cast = mask
         return [_Finding(thing, mask, Mover(mask, mask_centers(mask, self.scene.camera.to_plate)))]
+
+    def belonging(self, tracks: list[Track]) -> np.ndarray:
+        """Boolean (T, H, W): the pixels of ``tracks``."""
+        if not tracks:
+            return np.broadcast_to(False, self.primary.shape)
+        out = np.empty(self.primary.shape, bool)
+        for mask, labels in zip(out, self.scene.labels, strict=True):
+            mask[:] = np.isin(labels, [track.label for track in tracks])
+        return out
 
     def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:
         """What to call it, and why it goes."""

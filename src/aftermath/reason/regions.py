@@ -114,7 +114,11 @@ def _soft_shape(sprite: Sprite) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
-    return np.stack([_grown_frame(frame, radius_px) if frame.any() else frame for frame in mask])
+    out = np.zeros_like(mask)
+    for grown, frame in zip(out, mask, strict=True):
+        if frame.any():
+            grown[:] = _grown_frame(frame, radius_px)
+    return out
 
 
 def _grown_frame(frame: np.ndarray, radius_px: int) -> np.ndarray:

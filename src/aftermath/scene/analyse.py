@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from aftermath.scene.tracks import Difference, difference, follow
 __all__ = ["analyse_scene", "plate_in_frame"]
 
 _HALO_PX = 4  # blur carries an object's colour this far past its mask
+_SOFT, _SOLID = 1, 2
 
 Progress = Callable[[int, int], None]
 
@@ -56,6 +57,7 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
         np.float32
     )
+    kinds = np.zeros(primary.shape, np.uint8)  # all that outlives a difference: a long clip's are large
 
     def look(t: int) -> Difference:
         image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], clip.frames.shape[1:3])
@@ -64,12 +66,16 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
             lit = align(clip.frames[t], lit, ~known | primary[t])
         return difference(clip.frames[t], lit, known & ~primary[t], plate.noise)
 
-    differences: list[Difference] = []
-    for t, found in enumerate(at_once(look, range(num))):
-        differences.append(found)
-        tell(num + t + 1, 2 * num)
-    tracks, labels = follow(clip.frames, differences, primary, camera.to_plate)
-    soft = np.stack([d.soft | (d.solid & (labels[t] == 0)) for t, d in enumerate(differences)])
+    def differences() -> Iterator[Difference]:
+        for t, found in enumerate(at_once(look, range(num))):
+            kinds[t][found.soft], kinds[t][found.solid] = _SOFT, _SOLID
+            yield found
+            tell(num + t + 1, 2 * num)
+
+    tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
+    for kind, label in zip(kinds, labels, strict=True):
+        kind[:] = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
+    soft = kinds.view(bool)
     return Scene(camera, plate.image, plate.seen, labels, soft, all_gains, plate.noise, tracks)
 
 

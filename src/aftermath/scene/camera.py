@@ -31,19 +31,20 @@ def estimate_camera(clip: Clip, primary: np.ndarray, progress: Progress | None =
     away from the reference, robustly fitted (RANSAC), chained, and then corrected against the reference directly,
     so that errors do not add up. Returns homographies from frame pixels to pixels of the plate canvas.
     """
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.frames]
     reference = len(clip) // 2
+    middle = cv2.cvtColor(clip.frames[reference], cv2.COLOR_RGB2GRAY)
     to_reference = np.tile(np.eye(3), (len(clip), 1, 1))
     residuals = np.zeros(len(clip))
     correction_px = _CORRECTION_SHARE * float(np.hypot(clip.width, clip.height))
     done = 0
     for direction in (1, -1):
-        chain = np.eye(3)
+        chain, before = np.eye(3), middle
         stop = len(clip) if direction > 0 else -1
         for t in range(reference + direction, stop, direction):
-            step, _ = _fit(grays[t], grays[t - direction], primary[t], np.eye(3))
-            chain = chain @ step
-            direct, residual = _fit(grays[t], grays[reference], primary[t] | primary[reference], chain)
+            gray = cv2.cvtColor(clip.frames[t], cv2.COLOR_RGB2GRAY)
+            step, _ = _fit(gray, before, primary[t], np.eye(3))
+            chain, before = chain @ step, gray
+            direct, residual = _fit(gray, middle, primary[t] | primary[reference], chain)
             alike = _furthest(direct, chain, clip.width, clip.height) < correction_px
             if alike and residual <= max(2.0, 2 * residuals[t - direction]):
                 chain = direct

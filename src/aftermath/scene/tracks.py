@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import cv2
@@ -132,7 +133,7 @@ class _Path:
 
 
 def follow(
-    frames: np.ndarray, differences: list[Difference], primary: np.ndarray, to_plate: np.ndarray
+    frames: np.ndarray, differences: Iterable[Difference], primary: np.ndarray, to_plate: np.ndarray
 ) -> tuple[tuple[Track, ...], np.ndarray]:
     """Link the solid pieces of every frame into tracks.
 

@@ -76,9 +76,9 @@ class FlowSegmenter:
             raise InputError(
                 "only background points", "nothing says where the object is", "add a box or a point on it"
             )
-        joined = np.zeros((len(clip), clip.height, clip.width), bool)
-        for one in objects:
-            joined |= _followed(work, one)
+        joined, *others = (_followed(work, one) for one in objects)
+        for masks in others:
+            joined |= masks
         return joined
 
 
