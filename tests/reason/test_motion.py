@@ -6,6 +6,7 @@ import pytest
 from aftermath.core import Action, AffectedObject, Category
 from aftermath.errors import InputError
 from aftermath.reason.base import Hint
+from aftermath.reason.events import Cause, Mover, find_event
 from aftermath.reason.motion import MotionReasoner
 from scenes import (
     BLUE,
@@ -90,6 +91,17 @@ def test_a_thing_that_dangles_below_its_carrier_falls():
     (thing,) = physical(Removal(Drawn({"kite": kite, "lamp": lamp}), "kite"))
     assert thing.action is Action.FALLS and thing.applied and "carried" in thing.why
     assert max(point.y for point in thing.path) > 180 + 10  # no shadow tells of a floor: out of the picture
+
+
+def test_what_is_left_of_a_ghost_is_not_moved():
+    """A large still thing beside the object turns into a scrap at its touch."""
+    track = np.zeros((32, 180, 320), bool)
+    track[:12, 80:120, 160:200] = True
+    track[12:, 80:90, 150:165] = True
+    centers = np.where(np.arange(32)[:, None] < 12, (179.5, 99.5), (157.0, 84.5))
+    cause = Mover(np.zeros_like(track), np.zeros((32, 2)))
+    gap = np.where(np.arange(32) < 10, 40.0, 2.0)
+    assert find_event(Mover(track, centers), Cause("the object", cause), gap) is None
 
 
 def fallen_onto(top: float) -> Removal:
