@@ -72,7 +72,7 @@ def find_event(thing: Mover, cause: Cause, gap: np.ndarray) -> Event | None:
     touch = _touch_distance(thing, cause.mover, trusted)
     episodes = contacts(gap, touch)
     for episode in episodes:
-        event = _carried(thing, cause, episode, gap) or _struck(trusted, thing.size_px, cause, episode, gap)
+        event = _carried(thing, cause, episode, gap) or _struck(thing, trusted, cause, episode, gap)
         if event is not None:
             return event
     return None
@@ -132,10 +132,10 @@ def _carried(thing: Mover, cause: Cause, episode: Contact, gap: np.ndarray) -> E
 
 
 def _struck(
-    centers: np.ndarray, size_px: float, cause: Cause, episode: Contact, gap: np.ndarray
+    thing: Mover, centers: np.ndarray, cause: Cause, episode: Contact, gap: np.ndarray
 ) -> Event | None:
     """Its motion changes when they touch: it was set in motion, stopped or deflected."""
-    start = episode.start
+    start, size_px = episode.start, thing.size_px
     before = fit_line(centers, slice(max(0, start - 8), start + 1))
     if before is None or np.isfinite(centers[: start + 1, 0]).sum() < 2:
         return None
@@ -148,7 +148,7 @@ def _struck(
     changed = _departs(off, start, episode.end + _SETTLE_FRAMES, size_px, 0.0 if rested else speed)
     if changed is None or not _near_in_time(gap, changed, size_px):
         return None
-    if not rested and not _turns(centers, start, changed):
+    if not (_keeps_size(thing.areas, start, changed) if rested else _turns(centers, start, changed)):
         return None
     falls = None if rested else fall_of(centers, slice(0, start + 1))
     least = gap[max(0, changed - 3) : changed + 3].min()
@@ -173,6 +173,14 @@ def _steady(centers: np.ndarray, start: int, speed: float) -> bool:
     if before.size >= 5 and before[-1] == start:
         before = before[:-1]  # it may show the blow already
     return bool(smooth_frames(centers, before, 1.0 + 0.2 * speed).size >= max(4, 0.6 * before.size))
+
+
+def _keeps_size(areas: np.ndarray, start: int, changed: int) -> bool:
+    """Whether what moves off is as large as what rested there, and not a scrap of it that is left."""
+    before = areas[max(0, start - 8) : start + 1]
+    after = areas[changed : changed + 3 * _VELOCITY_FRAMES]
+    share = after / max(1.0, float(np.median(before[before > 0])))
+    return bool((share > 0.6).mean() > 0.3)
 
 
 def _turns(centers: np.ndarray, start: int, changed: int) -> bool:
