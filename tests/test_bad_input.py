@@ -192,6 +192,16 @@ def test_a_run_folder_that_cannot_be_made(refused: Refused, clip: Path, tmp_path
     assert "--work" in line
 
 
+def test_a_run_folder_in_which_a_file_is_in_the_way(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scratch").write_text("mine")
+    done = cli("remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4", "--work", tmp_path / "run")
+    assert done.returncode == 2, done
+    assert "--work" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "run" / "scratch").read_text() == "mine"
+
+
 @pytest.mark.parametrize("room", [2_000, 60_000], ids=["for no stage", "for no output"])
 def test_a_full_disk(clip: Path, tmp_path: Path, environment: dict[str, str], room: int) -> None:
     before = tree(tmp_path)

@@ -171,6 +171,7 @@ class Session:
 
     def _make(self, stage: Stage, write: Callable[[Steps], Mapping[str, Any] | None], target: Path) -> Record:
         known, reading_s = len(self.warnings), self.seconds.get("read", 0.0)
+        let_go()
         started = time.perf_counter()
         facts = write(self.steps(stage)) or {}
         reading_s = self.seconds.get("read", 0.0) - reading_s  # counted as a stage of its own
