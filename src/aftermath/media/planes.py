@@ -168,37 +168,12 @@ def to_rgb(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndar
 
     A chroma sample is taken to stand amid its pixels, as `put_in` takes it, whatever the frame's tag says.
     """
-    if size is None and _is_common(frame.format.name):
-        return _rgb_of(frame)
     colour = Colour.of(frame)
     if _subsampling(frame.format.name) != (1, 1):  # a copy has no tag of where chroma stands
         frame = from_planes(planes_of(frame), frame.format.name, frame)
     # to planes, since swscale takes three times as long to write the same values side by side
     green, blue, red = planes_of(convert(frame, "gbrp", colour, Colour(colour.matrix, full=True), size))
     return cv2.merge([red, green, blue])
-
-
-def _is_common(pix_fmt: str) -> bool:
-    """Whether it holds luma and chroma, the latter at full or half size."""
-    return not (av.VideoFormat(pix_fmt).is_rgb or is_gray(pix_fmt)) and max(_subsampling(pix_fmt)) <= 2
-
-
-def _rgb_of(frame: av.VideoFrame) -> np.ndarray:
-    """uint8 (H, W, 3) of luma and chroma at their own size: an eighth of the time that swscale takes to do it well."""
-    luma, *chroma = planes_of(frame)[:3]
-    (height, width), (x, y) = luma.shape, _subsampling(frame.format.name)
-    if (x, y) != (1, 1):
-        whole = [
-            (plane.shape[1] * x, plane.shape[0] * y) for plane in chroma
-        ]  # odd sizes: more than the picture
-        chroma = [
-            cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC)[:height, :width]
-            for plane, size in zip(chroma, whole, strict=True)
-        ]
-    there = _from_rgb(frame.format.name, Colour.of(frame)).astype(np.float64)
-    back = np.linalg.inv(there[:, :3])
-    rgb = cv2.transform(cv2.merge([luma, *chroma]), np.column_stack([back, -back @ there[:, 3]]))
-    return rgb if rgb.dtype == np.uint8 else np.minimum(rgb, 255).astype(np.uint8)
 
 
 def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:

@@ -45,7 +45,8 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
     moves = camera.kind is not CameraKind.STILL
-    plate = build_plate(samples, valid, settle=not moves)
+    # a plate to lay the samples on needs no more than every second one
+    plate = build_plate(samples[::2], valid[::2], settle=False) if moves else build_plate(samples, valid)
     if moves:
         first = plate
         aligned = at_once(
