@@ -27,6 +27,7 @@ __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
+_OUTSIDE = 3
 _ALWAYS = 0.9  # of the frames
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
@@ -381,14 +382,15 @@ def _gather(
 def _window(
     frame: np.ndarray, free: np.ndarray, matrix: np.ndarray, window: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One frame and its free pixels in the window of the canvas."""
+    """One frame and its free pixels, `_OUTSIDE` past its border, in the window of the canvas."""
     left, top, width, height = window
     whole = np.array_equal(matrix, np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float))
     if whole and left >= 0 and top >= 0 and left + width <= frame.shape[1] and top + height <= frame.shape[0]:
         rows, cols = slice(top, top + height), slice(left, left + width)
         return frame[rows, cols], free[rows, cols]
     image = cv2.warpPerspective(frame, matrix, (width, height), flags=cv2.INTER_CUBIC)
-    return image, cv2.warpPerspective(free, matrix, (width, height), flags=cv2.INTER_NEAREST)
+    nearest, size = cv2.INTER_NEAREST, (width, height)
+    return image, cv2.warpPerspective(free, matrix, size, flags=nearest, borderValue=_OUTSIDE)
 
 
 def _align_samples(samples: np.ndarray, valid: np.ndarray) -> None:
