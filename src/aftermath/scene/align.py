@@ -11,6 +11,7 @@ from aftermath.scene.optical_flow import dis_flow, warp
 __all__ = ["align", "residual_flow"]
 
 _COARSE = 4  # parallax is smooth: it is kept at a quarter of the size
+_RIM_PX = 5
 _LIMIT_SHARE = 0.03  # of the diagonal: more than this is not parallax, but a thing
 
 
@@ -21,7 +22,10 @@ def residual_flow(target: np.ndarray, image: np.ndarray, exclude: np.ndarray) ->
     things that move on their own are voted down (median) and do not bend it. Returns float32 (H, W, 2), pixels.
     """
     height, width = exclude.shape
-    flow = dis_flow(target, image, preset="fast")
+    rim = np.ones((2 * _RIM_PX + 1, 2 * _RIM_PX + 1), np.uint8)
+    exclude = cv2.dilate(exclude.astype(np.uint8), rim) > 0  # blur, and a mask drawn too tight
+    # what has no counterpart would draw the flow around it along
+    flow = dis_flow(np.where(exclude[..., None], image, target), image, preset="fast")
     small = (max(8, width // _COARSE), max(8, height // _COARSE))
     coarse = cv2.resize(flow, small, interpolation=cv2.INTER_AREA)
     hole = cv2.resize(exclude.astype(np.uint8), small, interpolation=cv2.INTER_AREA) > 0
