@@ -14,7 +14,7 @@ from aftermath.core import Level
 from aftermath.errors import InputError
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKLCogVideoX
+    from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 __all__ = [
     "REFERENCE_NOISE",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKLCogVideoX
+    from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 __all__ = ["decode", "decoded_chunks"]
 
@@ -31,9 +31,9 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is decoded in tiles.
     """
-    hook = getattr(vae, "_hf_hook", None)
-    if hasattr(hook, "pre_forward"):  # what diffusers does before decode(): a model that was offloaded comes back
-        hook.pre_forward(vae)
+    come_back = getattr(getattr(vae, "_hf_hook", None), "pre_forward", None)
+    if come_back is not None:  # what diffusers does before decode(): a model that was offloaded comes back
+        come_back(vae)
     z = latents.transpose(1, 2) / vae.config["scaling_factor"]
     tiles = _tiles(vae, z.shape[-2], z.shape[-1])
     caches: dict[tuple[int, int], _Cache] = {}
@@ -52,7 +52,9 @@ def _doubling(vae: AutoencoderKLCogVideoX, always: bool) -> Iterator[None]:
     """
     from diffusers.models.upsampling import CogVideoXUpsample3D
 
-    def double(module: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor | None:
+    def double(
+        module: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor
+    ) -> torch.Tensor | None:
         return output.repeat_interleave(2, dim=2) if inputs[0].shape[2] == 1 else None
 
     found = [m for m in vae.decoder.modules() if isinstance(m, CogVideoXUpsample3D) and m.compress_time]
@@ -91,7 +93,8 @@ def _decode_chunk(
     bands = []
     for top in tops:
         row = [
-            _decode_tile(vae, chunk[..., top : top + tall, left : left + wide], (top, left), caches) for left in lefts
+            _decode_tile(vae, chunk[..., top : top + tall, left : left + wide], (top, left), caches)
+            for left in lefts
         ]
         for index, tile in enumerate(row):
             if above:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
-from diffusers import (
-    AutoencoderKLCogVideoX,
-    CogVideoXDDIMScheduler,
-    CogVideoXTransformer3DModel,
-    DDIMScheduler,
-    DiffusionPipeline,
-)
-from diffusers.loaders import CogVideoXLoraLoaderMixin
+from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
-from diffusers.utils import BaseOutput
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
+from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import T5EncoderModel, T5Tokenizer
 
@@ -57,8 +54,8 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
-    _optional_components = ["tokenizer", "text_encoder"]
-    _callback_tensor_inputs = ["latents"]
+    _optional_components: ClassVar[list[str]] = ["tokenizer", "text_encoder"]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     def __init__(
         self,
@@ -70,7 +67,11 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     ) -> None:
         super().__init__()
         self.register_modules(
-            tokenizer=tokenizer, text_encoder=text_encoder, vae=vae, transformer=transformer, scheduler=scheduler
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
         )
         self._interrupt = False
 
@@ -127,20 +128,23 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         levels = _mask_levels(mask_levels)
         self._check(video, quadmask, num_inference_steps, latents, reference_noise)
         guided = guidance_scale > 1
-        embeds = self._embeds(len(video), prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guided)
+        embeds = self._embeds(
+            len(video), prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guided
+        )
         device, dtype = self._execution_device, self.transformer.dtype
         shape = self._latent_shape(video)
-        if latents is None:
-            latents = randn_tensor(shape, generator, device, dtype)
-        latents = latents.to(device, dtype) * self.scheduler.init_noise_sigma
+        start = randn_tensor(shape, generator, device, dtype) if latents is None else latents
+        now = start.to(device, dtype) * self.scheduler.init_noise_sigma
         if reference_noise is None:
             reference_noise = randn_tensor(tuple(video.shape), generator, device, torch.float32)
-        mask_latents, video_latents = self._conditions(video, quadmask, levels, reference_noise.to(video.device))
+        mask_latents, video_latents = self._conditions(
+            video, quadmask, levels, reference_noise.to(video.device)
+        )
 
         parts = windows(shape[1], window_frames, overlap_frames)
         self._interrupt = False
         self.scheduler.set_timesteps(num_inference_steps, device=device)
-        with self.progress_bar(total=num_inference_steps) as bar:
+        with self.progress_bar(total=num_inference_steps) as bar:  # type: ignore[call-arg]
             for index, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
                     break
@@ -154,14 +158,14 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                     )
                     return self.scheduler.step(prediction, timestep, part, return_dict=False)[0]
 
-                latents = joined(latents, parts, step).to(dtype)
+                now = joined(now, parts, step).to(dtype)
                 if callback_on_step_end is not None:
-                    told = callback_on_step_end(self, index, int(timestep), {"latents": latents})
-                    latents = (told or {}).get("latents", latents)
+                    told = callback_on_step_end(self, index, int(timestep), {"latents": now})
+                    now = (told or {}).get("latents", now)
                 bar.update()
-        frames = None if output_type == "latent" else self._decoded(latents)
+        frames = None if output_type == "latent" else self._decoded(now)
         self.maybe_free_model_hooks()
-        return VoidPipelineOutput(frames=frames, latents=latents)
+        return VoidPipelineOutput(frames=frames, latents=now)
 
     def encode_prompt(self, prompt: str | list[str]) -> torch.Tensor:
         """(B, 226, D) embeddings. Padding is attended to, as it was in training: no attention mask is passed."""
@@ -203,10 +207,14 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             raise InputError(f"{name} and {name}_embeds", "it must be one of the two")
         if embeds is None:
             if name == "prompt" and not prompt:
-                warnings.warn("an empty prompt: the model paints better when told what is seen then", stacklevel=4)
+                warnings.warn(
+                    "an empty prompt: the model paints better when told what is seen then", stacklevel=4
+                )
             embeds = self.encode_prompt(prompt or "")
         if len(embeds) not in (1, batch):
-            raise InputError(f"{len(embeds)} {name}s for {batch} clips", "it must be one, or one for each clip")
+            raise InputError(
+                f"{len(embeds)} {name}s for {batch} clips", "it must be one, or one for each clip"
+            )
         return embeds.to(self._execution_device, self.transformer.dtype).expand(batch, -1, -1)
 
     def _conditions(
@@ -247,8 +255,11 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     def _rotary(self, num_latents: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of the patches; they begin at 0 in every window."""
         config = self.transformer.config
-        largest = config["sample_height"] // config["patch_size"], config["sample_width"] // config["patch_size"]
-        return get_3d_rotary_pos_embed(
+        largest = (
+            config["sample_height"] // config["patch_size"],
+            config["sample_width"] // config["patch_size"],
+        )
+        return get_3d_rotary_pos_embed(  # type: ignore[return-value]  # a pair, as asked for
             embed_dim=config["attention_head_dim"],
             crops_coords=None,
             grid_size=(height, width),
@@ -288,9 +299,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 f"pad it to {valid_length(num)}",
             )
         if height % 16 or width % 16:
-            raise InputError(f"a picture of {width}x{height}", "width and height must be multiples of 16", "resize it")
+            raise InputError(
+                f"a picture of {width}x{height}", "width and height must be multiples of 16", "resize it"
+            )
         if not bool(torch.isfinite(video).all()) or float(video.min()) < 0 or float(video.max()) > 1:
-            raise InputError("a video with values outside [0, 1] or NaN", "they must lie in [0, 1]", "divide by 255")
+            raise InputError(
+                "a video with values outside [0, 1] or NaN", "they must lie in [0, 1]", "divide by 255"
+            )
         conditioning.check_quadmask(quadmask)
         if tuple(quadmask.shape) != (batch, num, height, width):
             raise InputError(
@@ -299,7 +314,10 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             )
         if num_inference_steps < 1:
             raise InputError(f"{num_inference_steps} steps", "it must be at least 1")
-        shapes = (latents, self._latent_shape(video), "latents"), (reference_noise, tuple(video.shape), "reference_noise")
+        shapes = (
+            (latents, self._latent_shape(video), "latents"),
+            (reference_noise, tuple(video.shape), "reference_noise"),
+        )
         for given, shape, name in shapes:
             if given is not None and tuple(given.shape) != shape:
                 raise InputError(f"{name} of shape {tuple(given.shape)}", f"it must be {shape}")

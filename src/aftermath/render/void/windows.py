@@ -62,7 +62,9 @@ def joined(
         if index + 1 < len(parts):
             down = _ramp(stop - max(parts[index + 1][0], start)).flip(0).to(weight)
             weight[-len(down) :] = down
-        canvas[:, start:stop] += weight[:, None, None, None] * step(latents[:, start:stop], (start, stop)).float()
+        canvas[:, start:stop] += (
+            weight[:, None, None, None] * step(latents[:, start:stop], (start, stop)).float()
+        )
         total[start:stop] += weight
     return (canvas / total[:, None, None, None]).to(latents.dtype)
 
