@@ -13,7 +13,7 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTran
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
 from safetensors.torch import load_file
-from transformers import T5Config, T5EncoderModel
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from aftermath.render.void import VoidPipeline
 
@@ -61,3 +61,18 @@ def pipeline(scheduler: str = "DDIMScheduler") -> VoidPipeline:
     pipe = VoidPipeline(None, None, vae(), transformer(), kinds[scheduler].from_config(CONFIG["scheduler"]))
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def tokenizer() -> T5Tokenizer:
+    """Reads letters, and no two as one token."""
+    marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    letters = [(letter, -2.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
+    return T5Tokenizer(vocab=marks + letters, extra_ids=0)
+
+
+def save_tiny_model(folder: Path, scheduler: str = "DDIMScheduler") -> Path:
+    """Write a whole model, text encoder and all, that `load_pipeline` and ``--model`` take."""
+    pipe = pipeline(scheduler)
+    pipe.register_modules(tokenizer=tokenizer(), text_encoder=text_encoder())
+    pipe.save_pretrained(folder)
+    return folder

@@ -16,7 +16,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
 from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
-from transformers import T5EncoderModel, T5Tokenizer
+from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
 from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError
@@ -59,7 +59,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
     def __init__(
         self,
-        tokenizer: T5Tokenizer | None,
+        tokenizer: PreTrainedTokenizerBase | None,
         text_encoder: T5EncoderModel | None,
         vae: AutoencoderKLCogVideoX,
         transformer: CogVideoXTransformer3DModel,
