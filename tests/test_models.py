@@ -217,5 +217,16 @@ def test_what_cannot_be_had_is_told_in_one_line(
     failed(cli("models", "download", NAME, "--offline"), "offline", f"aftermath models download {NAME}")
     failed(cli("models", "download", "netflix/nothing"), "netflix/nothing", "the hub refuses it")
     failed(cli("models", "verify", tmp_path), "no weights")
+    for wrong in ("void-model", "a--b/c", "../x"):
+        done = cli("models", "download", wrong)
+        assert done.returncode == 2 and "it must be a name on the hub" in done.stderr
     environment["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there
     failed(cli("models", "download", NAME), "the connection failed")
+
+
+def test_without_the_extra_it_says_what_to_install(environment: dict[str, str]) -> None:
+    program = "import sys; sys.modules['huggingface_hub'] = None; from aftermath.cli import main; main()"
+    for arguments in (["list"], ["download"], ["verify"]):
+        command = [sys.executable, "-c", program, "models", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        failed(done, 'pip install "aftermath[void]"')

@@ -99,14 +99,17 @@ def fetch(
 ) -> Path:
     """The folder of a model of the hub, with what of it is used; what is missing is fetched.
 
-    Goes on where an earlier call stopped. Where ``to`` is None it lies in the hub's cache. Raises `WeightsError` where
-    it cannot be had: no network, no such model, a full disk, a hash that is not the hub's.
+    Goes on where an earlier call stopped. Where ``to`` is None it lies in the hub's cache. Raises `InputError` where
+    the hub has no such names, `WeightsError` where it cannot be had: no network, no such model, a full disk, a hash
+    that is not the hub's.
     """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"model {name!r}", f"it must be a name on the hub such as {BASE}")
     if find_spec("huggingface_hub") is None:
         raise WeightsError(_EXTRA)
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
@@ -124,6 +127,8 @@ def fetch(
     try:
         _fetch_large_files(name, to, revision, wanted, progress)
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_dir=to))
+    except HFValidationError as error:
+        raise InputError(f"model {name!r}", f"it must be a name on the hub such as {BASE}") from error
     except HfHubHTTPError as error:
         raise WeightsError(f"{name}: the hub refuses it: {_first_line(error)}") from error
     except (HTTPError, ConnectionError, LocalEntryNotFoundError) as error:
