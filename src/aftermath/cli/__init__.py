@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aftermath.cli.execute import CLICK_ERROR, execute, say
+from aftermath.cli.models import app as models_app
 from aftermath.cli.parameters import Asked, Display, expanded, written
 from aftermath.config import MaskOptions, RemoveOptions
 from aftermath.errors import InputError, plainly
@@ -88,6 +89,9 @@ def doctor(
     from aftermath.cli.doctor import examine, report
 
     report(examine(), as_json=as_json)
+
+
+app.add_typer(models_app, name="models")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

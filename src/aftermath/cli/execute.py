@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from aftermath.remove import Result
     from aftermath.session import Progress
 
-__all__ = ["CLICK_ERROR", "execute", "say"]
+__all__ = ["CLICK_ERROR", "execute", "guarded", "say"]
 
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]  # typer gives its ClickException no public name
 
@@ -33,17 +34,24 @@ def execute(
 
     ``going_on``: the words of the clip and its prompt with which ``remove`` would go on from a quadmask.
     """
-    try:
+    with guarded(debug=display.debug):
         result = _with_progress(work, display)
+    _tell(result, display, going_on)
+
+
+@contextmanager
+def guarded(*, debug: bool) -> Iterator[None]:
+    """Tell what fails in one line and leave by its exit code: raises `typer.Exit` in its place."""
+    try:
+        yield
     except KeyboardInterrupt:
         say("stopped; the same command goes on from where it was")
         raise typer.Exit(130) from None
     except Exception as error:
-        if display.debug:
+        if debug:
             traceback.print_exc()
         say(_line(error))
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
-    _tell(result, display, going_on)
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,77 @@
+"""``aftermath models``: the weights of VOID on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aftermath.cli.execute import guarded
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The weights of VOID: list, download, verify.", no_args_is_help=True)
+
+_To = Annotated[
+    Path | None, typer.Option("--to", metavar="DIR", help="A folder in place of the hub's cache.")
+]
+_Offline = Annotated[bool, typer.Option("--offline", help="Use the network for nothing.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+
+
+@app.command("list")
+def list_command(to: _To = None, debug: _Debug = False) -> None:
+    """Say which models there are, and which of them are on this machine, where, and how large."""
+    with guarded(debug=debug):
+        from aftermath.models import KNOWN, present
+
+        for model in KNOWN:
+            files = present(model.name, to)
+            size = sum(path.stat().st_size for path in files.values())
+            where = f"{size / 1e9:.1f} GB in {_folder(files)}" if files else "not here"
+            typer.echo(f"{model.name:<40} {where} ({model.what})")
+
+
+@app.command("download")
+def download_command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; all by default.")] = None,
+    to: _To = None,
+    offline: _Offline = False,
+    debug: _Debug = False,
+) -> None:
+    """Fetch the weights; a download that was stopped goes on where it was."""
+    with guarded(debug=debug):
+        from aftermath.models import KNOWN, fetch
+
+        for one in [name] if name else [model.name for model in KNOWN]:
+            if sys.stderr.isatty():
+                from aftermath.cli.progress import bars
+
+                with bars() as progress:
+                    folder = fetch(one, to=to, offline=offline, progress=progress)
+            else:
+                folder = fetch(one, to=to, offline=offline)
+            typer.echo(f"{one}: {folder}")
+
+
+@app.command("verify")
+def verify_command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="A folder of weights; what the cache holds by default."),
+    ] = None,
+    debug: _Debug = False,
+) -> None:
+    """Read all weights: sizes, headers, numbers that are none, and the hashes the hub gave."""
+    with guarded(debug=debug):
+        from aftermath.models import verify
+
+        for path, told in verify(folder):
+            typer.echo(f"{path}: {told}")
+
+
+def _folder(files: dict[str, Path]) -> Path:
+    name, path = next(iter(files.items()))
+    return path.parents[name.count("/")]

@@ -1,0 +1,290 @@
+"""Models on the hub and on this machine: where they are, and how they come here.
+
+The layout is the hub's own cache, so that what other programs fetched is found and theirs find ours. Its client starts
+a file again from the beginning when its process ends; files of gigabytes are therefore fetched here, in pieces that
+stay, checked against the hash the hub gives, and left where the client looks for them.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from pathlib import Path
+
+from aftermath.errors import InputError, WeightsError
+from aftermath.weights import check_finite
+
+__all__ = [
+    "BASE",
+    "KNOWN",
+    "VOID",
+    "KnownModel",
+    "Progress",
+    "fetch",
+    "located",
+    "pass_file",
+    "present",
+    "verify",
+]
+
+BASE = "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP"
+VOID = "netflix/void-model"
+
+Progress = Callable[[str, int, int], None]
+"""Called with (file, bytes done, bytes in all)."""
+
+_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_PIECE = 1 << 20
+_FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_FILES = ("*.json", "*.safetensors", "*.model")
+_BASE_FILES = ("model_index.json", *(f"{folder}/{file}" for folder in _FOLDERS for file in _FILES))
+_VOID_FILES = ("void_pass*.safetensors", "void_pass*.safetensors.index.json")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_EXTRA = 'the hub needs the extra: pip install "aftermath[void]"'
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that aftermath can use."""
+
+    name: str
+    what: str
+    patterns: tuple[str, ...]
+
+
+KNOWN = (
+    KnownModel(BASE, "the base model: text encoder, VAE, transformer", _BASE_FILES),
+    KnownModel(VOID, "VOID's transformer, pass 1 and pass 2", _VOID_FILES),
+)
+
+
+def pass_file(pass_number: int) -> str:
+    """The name of the published weights of a pass."""
+    return f"void_pass{pass_number}.safetensors"
+
+
+def located(
+    model: str | Path, *, offline: bool = False, revision: str | None = None, only: str | None = None
+) -> Path:
+    """The folder or file of ``model``, a path or a name on the hub, fetched where it must be.
+
+    ``only`` is the one file wanted of it. Raises `InputError` where there is no such path and the name is none of the
+    hub's, `WeightsError` where it is not here and cannot be fetched.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    if isinstance(model, Path) or not _NAME.fullmatch(model):
+        raise InputError(
+            f"model {str(model)!r}",
+            "it must be a folder or file that is there, or a name on the hub such as " + BASE,
+        )
+    return fetch(model, offline=offline, revision=revision, only=only)
+
+
+def fetch(
+    name: str,
+    *,
+    to: Path | None = None,
+    offline: bool = False,
+    revision: str | None = None,
+    only: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The folder of a model of the hub, with what of it is used; what is missing is fetched.
+
+    Goes on where an earlier call stopped. Where ``to`` is None it lies in the hub's cache. Raises `InputError` where
+    the hub has no such names, `WeightsError` where it cannot be had: no network, no such model, a full disk, a hash
+    that is not the hub's.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"model {name!r}", f"it must be a name on the hub such as {BASE}")
+    if find_spec("huggingface_hub") is None:
+        raise WeightsError(_EXTRA)
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    wanted = [only] if only else list(_patterns(name))
+    if offline:
+        try:
+            return Path(
+                snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=True)
+            )
+        except LocalEntryNotFoundError as error:
+            raise WeightsError(
+                f"{name}: not on this machine, and offline was asked for; "
+                f"fetch it with: aftermath models download {name}"
+            ) from error
+    try:
+        _fetch_large_files(name, to, revision, wanted, progress)
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_dir=to))
+    except HFValidationError as error:
+        raise InputError(f"model {name!r}", f"it must be a name on the hub such as {BASE}") from error
+    except HfHubHTTPError as error:
+        raise WeightsError(f"{name}: the hub refuses it: {_first_line(error)}") from error
+    except (HTTPError, ConnectionError, LocalEntryNotFoundError) as error:
+        raise WeightsError(
+            f"{name}: the connection failed ({_first_line(error)}); what came is kept, and the rest is fetched by: "
+            f"aftermath models download {name}"
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise WeightsError(
+                f"{name}: the disk is full ({error.filename or to or 'the cache'}); make room, or give another "
+                "folder with --to; what came is kept"
+            ) from error
+        raise WeightsError(f"{name}: {_first_line(error)}") from error
+
+
+def _fetch_large_files(
+    name: str, to: Path | None, revision: str | None, wanted: list[str], progress: Progress | None
+) -> None:
+    """What the hub keeps as large files, with a hash each; the client fetches the small ones."""
+    from huggingface_hub import HfApi, constants, hf_hub_url
+
+    info = HfApi().model_info(name, revision=revision, files_metadata=True)
+    files = [f for f in info.siblings or [] if _wanted(f.rfilename, wanted)]
+    if not files:
+        raise WeightsError(f"{name}: it holds none of {', '.join(wanted)}")
+    blobs = Path(constants.HF_HUB_CACHE) / _cache_folder(name) / "blobs"
+    for file in files:
+        if file.lfs is None or file.size is None:
+            continue
+        target = blobs / file.lfs.sha256 if to is None else to / file.rfilename
+        if target.exists() and target.stat().st_size == file.size:
+            continue
+        url = hf_hub_url(name, file.rfilename, revision=info.sha)
+        _fetch_file(url, target, file.size, file.lfs.sha256, file.rfilename, progress)
+
+
+def _fetch_file(
+    url: str, target: Path, size: int, expected: str, name: str, progress: Progress | None
+) -> None:
+    """Fetch one file to ``target``, going on with ``target``'s part where there is one."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    here = part.stat().st_size if part.exists() else 0
+    if here > size:
+        here = 0
+    room = shutil.disk_usage(target.parent).free
+    if size - here > room:
+        raise OSError(errno.ENOSPC, f"{size - here} bytes are needed and {room} free", str(target.parent))
+    if here < size:
+        headers = build_hf_headers() | {"Accept-Encoding": "identity", "Range": f"bytes={here}-"}
+        with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
+            hf_raise_for_status(response)
+            if response.status_code != 206:  # a server that knows no ranges sends all of it
+                here = 0
+            with part.open("r+b" if here else "wb") as file:
+                file.seek(here)
+                for piece in response.iter_bytes(_PIECE):
+                    file.write(piece)
+                    here += len(piece)
+                    if progress is not None:
+                        progress(name, here, size)
+    if part.stat().st_size < size:
+        raise ConnectionError(f"{name} ended after {part.stat().st_size} of {size} bytes")
+    if _sha256(part) != expected:
+        part.unlink()
+        raise WeightsError(
+            f"{name}: what came is not what the hub says it is (sha256); it was thrown away, fetch it again"
+        )
+    part.replace(target)
+
+
+def present(name: str, to: Path | None = None) -> dict[str, Path]:
+    """The files of a model that are on this machine, by their name in it: in ``to``, else in the hub's cache."""
+    folder = _snapshot(name) if to is None else to
+    if folder is None or not folder.is_dir():
+        return {}
+    files = {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    return {own: path for own, path in files.items() if _wanted(own, _patterns(name))}
+
+
+def verify(folder: Path | None = None) -> Iterator[tuple[Path, str]]:
+    """Read every file of weights in ``folder``, else of the known models in the hub's cache; (file, what was checked).
+
+    Raises `WeightsError` at the first that is half there, holds NaN, or has not the hash that the hub gave for it,
+    and where there is nothing to verify.
+    """
+    if folder is not None and not folder.is_dir():
+        raise InputError(
+            f"{folder}", "it must be a folder of weights", "aftermath models list --to DIR shows one"
+        )
+    files = sorted({path for model in KNOWN for path in present(model.name, folder).values()})
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    if not weights:
+        raise WeightsError(
+            f"{folder or 'the cache'}: no weights there; fetch them with: aftermath models download"
+        )
+    for path in weights:
+        check_finite(path)
+        recorded = _recorded_hash(path, folder)
+        if recorded is None:
+            yield path, "whole, all numbers finite; no hash of it is known here"
+            continue
+        if _sha256(path) != recorded:
+            raise WeightsError(
+                f"{path}: not what the hub said it is (sha256); delete it and fetch it again: aftermath models download"
+            )
+        yield path, "whole, all numbers finite, the hub's own hash"
+
+
+def _recorded_hash(path: Path, folder: Path | None) -> str | None:
+    """The hub's hash of a file: the cache names what it stores by it, a folder keeps it beside."""
+    if folder is None:
+        found = path.resolve().name
+    else:
+        noted = folder / ".cache" / "huggingface" / "download" / f"{path.relative_to(folder)}.metadata"
+        lines = noted.read_text("utf-8").split() if noted.is_file() else []
+        found = lines[1] if len(lines) > 1 else ""
+    return found if _HASH.fullmatch(found) else None
+
+
+def _snapshot(name: str) -> Path | None:
+    """The folder of a model in the hub's cache."""
+    if find_spec("huggingface_hub") is None:
+        raise WeightsError(_EXTRA)
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE) / _cache_folder(name)
+    ref = place / "refs" / "main"
+    return place / "snapshots" / ref.read_text("utf-8").strip() if ref.is_file() else None
+
+
+def _cache_folder(name: str) -> str:
+    return f"models--{name.replace('/', '--')}"
+
+
+def _patterns(name: str) -> tuple[str, ...]:
+    """What of a model is used; of one that is not known, all that could be."""
+    known = {model.name: model.patterns for model in KNOWN}
+    return known.get(name, _BASE_FILES + _VOID_FILES)
+
+
+def _wanted(file: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(file, pattern) for pattern in patterns)
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file's content, as the hub writes it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

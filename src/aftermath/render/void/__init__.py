@@ -1,0 +1,6 @@
+"""VOID (Netflix, arXiv 2604.02296): the video diffusion model, on diffusers' own parts. Needs the extra ``void``."""
+
+from aftermath.render.void.conditioning import MaskLevels
+from aftermath.render.void.pipeline import VoidPipeline, VoidPipelineOutput
+
+__all__ = ["MaskLevels", "VoidPipeline", "VoidPipelineOutput"]

@@ -1,0 +1,187 @@
+"""Weights to a `VoidPipeline`: strictly, shard by shard, never two copies in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
+from safetensors import safe_open
+from transformers import AutoTokenizer, T5Config, T5EncoderModel
+
+from aftermath.errors import InputError, WeightsError
+from aftermath.models import BASE, VOID, located, pass_file
+from aftermath.render.void.pipeline import VoidPipeline
+from aftermath.weights import Tensor, check_finite, find_shards, read_header
+
+__all__ = ["load_pipeline"]
+
+_DIFFUSERS = ("diffusion_pytorch_model.safetensors",)
+_TRANSFORMERS = ("model.safetensors",)
+_EXPANDED = "patch_embed.proj.weight"
+_COLUMNS = 128  # input columns of one part of the joint input: 16 channels x 2x2x2
+_NAMED = 4  # keys an error names
+
+
+def load_pipeline(
+    model: str | Path = BASE,
+    *,
+    pass_number: int = 1,
+    weights: str | Path | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    offline: bool = False,
+    revision: str | None = None,
+    verify: bool = False,
+) -> VoidPipeline:
+    """Load a pass of VOID, on the CPU, in evaluation mode.
+
+    Args:
+        model: a folder or a name on the hub. Either what `VoidPipeline.save_pretrained` wrote, or the base model
+            (transformer/, vae/, text_encoder/, tokenizer/, scheduler/), to which ``weights`` are added.
+        pass_number: 1 or 2; chooses the weights and the scheduler.
+        weights: VOID's transformer: a .safetensors file, the index of several, a folder that holds
+            ``void_pass1.safetensors`` or ``void_pass2.safetensors``, or a name on the hub. Where None: those in the
+            base model's own folder, else the published ones; a saved `VoidPipeline` has its own.
+        dtype: of all weights; what must not be float16 stays float32.
+        offline: use only what is on this machine.
+        revision: of ``model``, where it is a name on the hub.
+        verify: also look for NaN, which reads every file once more.
+
+    Raises:
+        InputError: there is no such folder or pass.
+        WeightsError: a file is missing, half there, a pickle, of the wrong model, or cannot be fetched.
+    """
+    if pass_number not in (1, 2):
+        raise InputError(f"pass {pass_number}", "it must be 1 or 2")
+    folder = located(model, offline=offline, revision=revision)
+    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    own = (pass_file(pass_number), *_DIFFUSERS)
+    if weights is not None:
+        painter = find_shards(located(weights, offline=offline), own)
+    elif index.get("_class_name") == VoidPipeline.__name__:
+        painter = find_shards(folder / "transformer", _DIFFUSERS)
+    elif (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():
+        painter = find_shards(folder, own[:1])
+    else:
+        painter = find_shards(located(VOID, offline=offline, only=own[0]), own)
+    parts = {
+        "vae": find_shards(folder / "vae", _DIFFUSERS),
+        "text_encoder": find_shards(folder / "text_encoder", _TRANSFORMERS),
+    }
+    if verify:
+        for path in [*painter, *parts["vae"], *parts["text_encoder"]]:
+            check_finite(path)
+    with init_empty_weights(include_buffers=False):
+        transformer = CogVideoXTransformer3DModel.from_config(_json(folder / "transformer" / "config.json"))
+        vae = AutoencoderKLCogVideoX.from_config(_json(folder / "vae" / "config.json"))
+        text_encoder = T5EncoderModel(T5Config(**_json(folder / "text_encoder" / "config.json")))
+    _fill(transformer, painter, dtype, base=folder / "transformer")
+    _fill(vae, parts["vae"], dtype)
+    _fill(text_encoder, parts["text_encoder"], dtype)
+    return VoidPipeline(
+        _tokenizer(folder / "tokenizer"),
+        text_encoder,
+        vae,  # type: ignore[arg-type]  # from_config's type is that of its mixin
+        transformer,  # type: ignore[arg-type]
+        _scheduler(_json(folder / "scheduler" / "scheduler_config.json"), pass_number),
+    )
+
+
+def _fill(module: Any, shards: list[Path], dtype: torch.dtype, *, base: Path | None = None) -> None:
+    """Give an empty ``module`` its weights: every key once, every shape right, and none left over.
+
+    ``base`` is the folder that holds the columns of `_EXPANDED` that the shards may lack.
+    """
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    tied = dict(getattr(module, "_tied_weights_keys", None) or {})
+    headers = {path: read_header(path) for path in shards}
+    _check_keys(headers, expected, set(tied))
+    wide = getattr(module, "_keep_in_fp32_modules", None) or [] if dtype is torch.float16 else []
+    for path, header in headers.items():
+        filled = {}
+        with safe_open(path, "pt") as file:
+            for name in header.keys() & expected.keys():
+                value = file.get_tensor(name)
+                if name == _EXPANDED and base is not None:
+                    value = _expanded(value, expected[name], path, base)
+                if tuple(value.shape) != expected[name]:
+                    raise WeightsError(
+                        f"{path}: {name} has shape {tuple(value.shape)}, the model needs {expected[name]}; "
+                        "these weights are of another model"
+                    )
+                filled[name] = value.to(torch.float32 if set(name.split(".")) & set(wide) else dtype)
+        module.load_state_dict(filled, strict=False, assign=True)
+    if tied:
+        module.tie_weights()
+    module.eval()
+
+
+def _check_keys(headers: dict[Path, dict[str, Tensor]], expected: dict[str, Any], tied: set[str]) -> None:
+    """Raise `WeightsError` unless the files hold each key the model has, once, and no other."""
+    where = next(iter(headers), Path()).name if len(headers) == 1 else f"{len(headers)} files"
+    place = next(iter(headers), Path()).parent / where
+    found = [name for header in headers.values() for name in header]
+    complaints = (
+        ("misses", expected.keys() - set(found) - tied),
+        ("holds what the model has no place for:", set(found) - expected.keys()),
+        ("holds twice", {name for name in found if found.count(name) > 1} if len(headers) > 1 else set()),
+    )
+    for what, names in complaints:
+        if names:
+            first = ", ".join(sorted(names)[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
+            raise WeightsError(
+                f"{place}: it {what} {first} ({len(names)} of {len(expected)}); "
+                "these weights are incomplete or of another model"
+            )
+
+
+def _expanded(value: torch.Tensor, shape: tuple[int, ...], path: Path, base: Path) -> torch.Tensor:
+    """``value`` (out, fewer columns) with its first and last part kept and the columns between from the base."""
+    if value.ndim != 2 or value.shape[0] != shape[0] or not 2 * _COLUMNS <= value.shape[1] < shape[1]:
+        return value
+    holder = next((shard for shard in find_shards(base, _DIFFUSERS) if _EXPANDED in read_header(shard)), None)
+    if holder is None or read_header(holder)[_EXPANDED].shape != shape:
+        raise WeightsError(
+            f"{path}: {_EXPANDED} has {value.shape[1]} columns of {shape[1]}, and the base model lacks the others"
+        )
+    with safe_open(holder, "pt") as file:
+        whole = file.get_tensor(_EXPANDED).to(value.dtype, copy=True)
+    whole[:, :_COLUMNS], whole[:, -_COLUMNS:] = value[:, :_COLUMNS], value[:, -_COLUMNS:]
+    return whole
+
+
+def _scheduler(config: dict[str, Any], pass_number: int) -> DDIMScheduler | CogVideoXDDIMScheduler:
+    """The same numbers in both; the two classes agree to 4e-6."""
+    if pass_number == 2:
+        return CogVideoXDDIMScheduler.from_config(config)  # type: ignore[return-value]
+    known = {name: value for name, value in config.items() if name != "snr_shift_scale"}  # 1, and not of DDIM
+    return DDIMScheduler.from_config(known)  # type: ignore[return-value]
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not folder.is_dir():
+        raise WeightsError(f"{folder}: no such folder; fetch it with: aftermath models download")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{folder}: no tokenizer of T5 could be read there (tokenizer.json or spiece.model)"
+        ) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such file; fetch it with: aftermath models download") from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a JSON file that can be read") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: it must hold one JSON object")
+    return found

@@ -1,0 +1,331 @@
+"""`VoidPipeline`: a diffusers pipeline for both passes of VOID."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import torch
+from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
+from diffusers.utils.outputs import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from transformers import PreTrainedTokenizerBase, T5EncoderModel
+
+from aftermath.core.geometry import valid_length
+from aftermath.errors import InputError
+from aftermath.render.void import conditioning
+from aftermath.render.void.conditioning import MaskLevels, latent_frames
+from aftermath.render.void.decode import decode
+from aftermath.render.void.windows import Window, joined, windows
+
+__all__ = ["VoidPipeline", "VoidPipelineOutput"]
+
+_MAX_TOKENS = 226
+
+
+class StepCallback(Protocol):
+    """Called after each step with (pipeline, step, timestep, {"latents": ...}); may return other latents."""
+
+    def __call__(
+        self, pipe: VoidPipeline, step: int, timestep: int, tensors: dict[str, torch.Tensor], /
+    ) -> dict[str, torch.Tensor] | None: ...
+
+
+@dataclass
+class VoidPipelineOutput(BaseOutput):
+    """``frames``: (B, 3, T, H, W) in [0, 1], None where decoding was skipped; ``latents``: (B, T', C, h, w), scaled."""
+
+    frames: torch.Tensor | None
+    latents: torch.Tensor
+
+
+class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
+    """Paint a video again without what its quadmask says goes.
+
+    On diffusers' transformer, VAE and schedulers and transformers' T5, whose keys the published weights share; what
+    diffusers does with a pipeline (saving, offloading, LoRA, quantisation) works as it does there.
+    """
+
+    model_cpu_offload_seq = "text_encoder->transformer->vae"
+    _optional_components: ClassVar[list[str]] = ["tokenizer", "text_encoder"]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase | None,
+        text_encoder: T5EncoderModel | None,
+        vae: AutoencoderKLCogVideoX,
+        transformer: CogVideoXTransformer3DModel,
+        scheduler: DDIMScheduler | CogVideoXDDIMScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
+        )
+        self._interrupt = False
+
+    @property
+    def interrupt(self) -> bool:
+        """Set it from a callback: the steps that remain are left out."""
+        return self._interrupt
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        video: torch.Tensor,
+        quadmask: torch.Tensor,
+        prompt: str | list[str] | None = None,
+        negative_prompt: str | list[str] | None = None,
+        *,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        num_inference_steps: int = 30,
+        guidance_scale: float = 1.0,
+        mask_levels: MaskLevels | str = MaskLevels.THREE,
+        window_frames: int = 85,
+        overlap_frames: int = 16,
+        latents: torch.Tensor | None = None,
+        reference_noise: torch.Tensor | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        output_type: Literal["pt", "latent"] = "pt",
+        callback_on_step_end: StepCallback | None = None,
+    ) -> VoidPipelineOutput:
+        """Run one pass.
+
+        Args:
+            video: float (B, 3, T, H, W) in [0, 1], RGB; T must be 8k+5, H and W multiples of 16.
+            quadmask: uint8 (B, T, H, W) of 0 (object), 63 (overlap), 127 (affected) and 255 (keep).
+            prompt: the scene after the removal, one text or one for each clip. Or give ``prompt_embeds``
+                (B, 226, D).
+            negative_prompt: only read where ``guidance_scale`` is above 1; "" by default.
+            num_inference_steps: 30 in the published pass 1, 50 in pass 2.
+            guidance_scale: 1.0 in pass 1, 6.0 in pass 2; 1 or less does without the second forward.
+            mask_levels: what the weights were made for: THREE for pass 1, TWO for pass 2 as published.
+            window_frames: the most frames seen at once; an odd number of latent frames is reduced to the even one
+                below.
+            overlap_frames: what neighbouring windows share.
+            latents: standard-normal noise to start from, (B, T', C, h, w) with T' = (T - 1) / 4 + 1 and h, w an eighth;
+                the warped noise of pass 2. Drawn from ``generator`` where None.
+            reference_noise: standard normal, of the video's shape, scaled inside; zeros switch it off. Drawn from
+                ``generator`` where None, so that a seed fixes everything.
+            output_type: "pt" for frames, "latent" to skip decoding.
+            callback_on_step_end: see `StepCallback`.
+
+        Raises:
+            InputError: a length, size, value or combination that the model does not take.
+        """
+        levels = _mask_levels(mask_levels)
+        self._check(video, quadmask, num_inference_steps, latents, reference_noise)
+        guided = guidance_scale > 1
+        embeds = self._embeds(
+            len(video), prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guided
+        )
+        device, dtype = self._execution_device, self.transformer.dtype
+        shape = self._latent_shape(video)
+        start = randn_tensor(shape, generator, device, dtype) if latents is None else latents
+        now = start.to(device, dtype) * self.scheduler.init_noise_sigma
+        if reference_noise is None:
+            reference_noise = randn_tensor(tuple(video.shape), generator, device, torch.float32)
+        mask_latents, video_latents = self._conditions(
+            video, quadmask, levels, reference_noise.to(video.device)
+        )
+
+        parts = windows(shape[1], window_frames, overlap_frames)
+        self._interrupt = False
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        with self.progress_bar(total=num_inference_steps) as bar:  # type: ignore[call-arg]
+            for index, timestep in enumerate(self.scheduler.timesteps):
+                if self._interrupt:
+                    break
+
+                def step(
+                    part: torch.Tensor, window: Window, timestep: torch.Tensor = timestep
+                ) -> torch.Tensor:
+                    here = slice(*window)
+                    prediction = self._predict(
+                        part, mask_latents[:, here], video_latents[:, here], embeds, timestep, guidance_scale
+                    )
+                    return self.scheduler.step(prediction, timestep, part, return_dict=False)[0]
+
+                now = joined(now, parts, step).to(dtype)
+                if callback_on_step_end is not None:
+                    told = callback_on_step_end(self, index, int(timestep), {"latents": now})
+                    now = (told or {}).get("latents", now)
+                bar.update()
+        frames = None if output_type == "latent" else self._decoded(now)
+        self.maybe_free_model_hooks()
+        return VoidPipelineOutput(frames=frames, latents=now)
+
+    def encode_prompt(self, prompt: str | list[str]) -> torch.Tensor:
+        """(B, 226, D) embeddings. Padding is attended to, as it was in training: no attention mask is passed."""
+        if self.text_encoder is None or self.tokenizer is None:
+            raise InputError(
+                "a prompt for a pipeline without its text encoder",
+                "it must be given as prompt_embeds",
+                "load the text encoder, or encode the prompt beforehand",
+            )
+        texts = [prompt] if isinstance(prompt, str) else list(prompt)
+        tokens = self.tokenizer(
+            texts, padding="max_length", max_length=_MAX_TOKENS, truncation=True, return_tensors="pt"
+        )
+        return self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
+
+    def _embeds(
+        self,
+        batch: int,
+        prompt: str | list[str] | None,
+        negative_prompt: str | list[str] | None,
+        prompt_embeds: torch.Tensor | None,
+        negative_prompt_embeds: torch.Tensor | None,
+        guided: bool,
+    ) -> torch.Tensor:
+        """What the transformer reads: (B, 226, D), or (2 B, 226, D) with the negative half first."""
+        positive = self._one_prompt(batch, prompt, prompt_embeds, "prompt")
+        if not guided:
+            return positive
+        if negative_prompt is None and negative_prompt_embeds is None:
+            negative_prompt = ""
+        return torch.cat(
+            [self._one_prompt(batch, negative_prompt, negative_prompt_embeds, "negative_prompt"), positive]
+        )
+
+    def _one_prompt(
+        self, batch: int, prompt: str | list[str] | None, embeds: torch.Tensor | None, name: str
+    ) -> torch.Tensor:
+        if prompt is not None and embeds is not None:
+            raise InputError(f"{name} and {name}_embeds", "it must be one of the two")
+        if embeds is None:
+            if name == "prompt" and not prompt:
+                warnings.warn(
+                    "an empty prompt: the model paints better when told what is seen then", stacklevel=4
+                )
+            embeds = self.encode_prompt(prompt or "")
+        if len(embeds) not in (1, batch):
+            raise InputError(
+                f"{len(embeds)} {name}s for {batch} clips", "it must be one, or one for each clip"
+            )
+        return embeds.to(self._execution_device, self.transformer.dtype).expand(batch, -1, -1)
+
+    def _conditions(
+        self, video: torch.Tensor, quadmask: torch.Tensor, levels: MaskLevels, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mask and video latents, each (B, T', C, h, w)."""
+        mask = conditioning.encode(self.vae, conditioning.mask_pixels(quadmask, levels))
+        seen = conditioning.encode(self.vae, conditioning.video_pixels(video, noise))
+        device, dtype = self._execution_device, self.transformer.dtype
+        return mask.to(device, dtype), seen.to(device, dtype)
+
+    def _predict(
+        self,
+        latents: torch.Tensor,
+        mask: torch.Tensor,
+        video: torch.Tensor,
+        embeds: torch.Tensor,
+        timestep: torch.Tensor,
+        guidance_scale: float,
+    ) -> torch.Tensor:
+        """The model's prediction for one window, float32, guided where ``embeds`` hold a negative half."""
+        guided = len(embeds) > len(latents)
+        joint = conditioning.transformer_input(latents, mask, video)
+        joint = torch.cat([joint, joint]) if guided else joint
+        height, width = (side // self.transformer.config["patch_size"] for side in latents.shape[-2:])
+        prediction = self.transformer(
+            hidden_states=joint,
+            encoder_hidden_states=embeds,
+            timestep=timestep.expand(len(joint)),
+            image_rotary_emb=self._rotary(latents.shape[1], height, width),
+            return_dict=False,
+        )[0].float()
+        if not guided:
+            return prediction
+        negative, positive = prediction.chunk(2)
+        return negative + guidance_scale * (positive - negative)
+
+    def _rotary(self, num_latents: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions of the patches; they begin at 0 in every window."""
+        config = self.transformer.config
+        largest = (
+            config["sample_height"] // config["patch_size"],
+            config["sample_width"] // config["patch_size"],
+        )
+        return get_3d_rotary_pos_embed(  # type: ignore[return-value]  # a pair, as asked for
+            embed_dim=config["attention_head_dim"],
+            crops_coords=None,
+            grid_size=(height, width),
+            temporal_size=-(-num_latents // config["patch_size_t"]),
+            grid_type="slice",
+            max_size=largest,
+            device=self._execution_device,
+        )
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) in [0, 1], one clip at a time."""
+        frames = [decode(self.vae, one[None].to(self.vae.dtype)) for one in latents]
+        return (torch.cat(frames) / 2 + 0.5).clamp(0, 1)
+
+    def _latent_shape(self, video: torch.Tensor) -> tuple[int, ...]:
+        batch, _, num, height, width = video.shape
+        return batch, latent_frames(num), self.vae.config["latent_channels"], height // 8, width // 8
+
+    def _check(
+        self,
+        video: torch.Tensor,
+        quadmask: torch.Tensor,
+        num_inference_steps: int,
+        latents: torch.Tensor | None,
+        reference_noise: torch.Tensor | None,
+    ) -> None:
+        if video.ndim != 5 or video.shape[1] != 3 or not video.is_floating_point():
+            raise InputError(
+                f"a video of shape {tuple(video.shape)} and type {video.dtype}",
+                "it must be float (batch, 3, frames, height, width) in [0, 1]",
+            )
+        batch, _, num, height, width = video.shape
+        if num != valid_length(num):
+            raise InputError(
+                f"a clip of {num} frames",
+                "the number must be 8k+5, such as 5, 13, 85 or 197",
+                f"pad it to {valid_length(num)}",
+            )
+        if height % 16 or width % 16:
+            raise InputError(
+                f"a picture of {width}x{height}", "width and height must be multiples of 16", "resize it"
+            )
+        if not bool(torch.isfinite(video).all()) or float(video.min()) < 0 or float(video.max()) > 1:
+            raise InputError(
+                "a video with values outside [0, 1] or NaN", "they must lie in [0, 1]", "divide by 255"
+            )
+        conditioning.check_quadmask(quadmask)
+        if tuple(quadmask.shape) != (batch, num, height, width):
+            raise InputError(
+                f"a quadmask of shape {tuple(quadmask.shape)}",
+                f"it must be {(batch, num, height, width)}, as the video is",
+            )
+        if num_inference_steps < 1:
+            raise InputError(f"{num_inference_steps} steps", "it must be at least 1")
+        shapes = (
+            (latents, self._latent_shape(video), "latents"),
+            (reference_noise, tuple(video.shape), "reference_noise"),
+        )
+        for given, shape, name in shapes:
+            if given is not None and tuple(given.shape) != shape:
+                raise InputError(f"{name} of shape {tuple(given.shape)}", f"it must be {shape}")
+
+
+def _mask_levels(value: MaskLevels | str) -> MaskLevels:
+    try:
+        return MaskLevels(value)
+    except ValueError as error:
+        allowed = ", ".join(MaskLevels)
+        raise InputError(f"mask levels {value!r}", f"it must be one of {allowed}") from error

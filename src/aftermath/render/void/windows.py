@@ -1,0 +1,74 @@
+"""Clips longer than the model's window: overlapping windows, joined after every step.
+
+Temporal multidiffusion (after Bar-Tal et al., "MultiDiffusion", ICML 2023) as the published pass 1 does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from aftermath.errors import InputError
+from aftermath.render.void.conditioning import latent_frames
+
+__all__ = ["joined", "windows"]
+
+Window = tuple[int, int]
+"""First latent frame and the one after the last."""
+
+
+def windows(num_latents: int, window_frames: int, overlap_frames: int) -> list[Window]:
+    """Cover ``num_latents`` latent frames by windows of ``window_frames`` frames that share ``overlap_frames``.
+
+    The model takes latents in pairs, so an odd number in a window becomes the even one below. The last window is
+    shorter where the clip ends. Raises `InputError` where a window would not go on from the one before.
+    """
+    length, overlap = latent_frames(window_frames) // 2 * 2, overlap_frames // 4
+    if num_latents <= length:
+        return [(0, num_latents)]
+    if length < 2 or overlap < 0 or overlap >= length or overlap % 2:
+        raise InputError(
+            f"a window of {window_frames} frames that overlaps the next by {overlap_frames}",
+            "the window must be at least 5 frames and longer than the overlap, which must be a multiple of 8",
+            "the weights were made for 85 and 16",
+        )
+    found: list[Window] = []
+    start = 0
+    while not found or found[-1][1] < num_latents:
+        found.append((start, min(start + length, num_latents)))
+        start += length - overlap
+    return found
+
+
+def joined(
+    latents: torch.Tensor, parts: list[Window], step: Callable[[torch.Tensor, Window], torch.Tensor]
+) -> torch.Tensor:
+    """``step`` each window of ``latents`` (B, T', C, h, w), and average what they say where they overlap.
+
+    The weights rise and fall linearly over an overlap and are 1 elsewhere; a window so short that both meet in one
+    latent falls there, as in the reference. The sum is kept in float32; the result has
+    the latents' own type.
+    """
+    if len(parts) == 1:
+        return step(latents, parts[0]).to(latents.dtype)
+    canvas = torch.zeros_like(latents, dtype=torch.float32)
+    total = canvas.new_zeros(latents.shape[1])
+    for index, (start, stop) in enumerate(parts):
+        weight = canvas.new_ones(stop - start)
+        if index > 0:
+            up = _ramp(min(parts[index - 1][1], stop) - start).to(weight)
+            weight[: len(up)] = up
+        if index + 1 < len(parts):
+            down = _ramp(stop - max(parts[index + 1][0], start)).flip(0).to(weight)
+            weight[-len(down) :] = down
+        canvas[:, start:stop] += (
+            weight[:, None, None, None] * step(latents[:, start:stop], (start, stop)).float()
+        )
+        total[start:stop] += weight
+    return (canvas / total[:, None, None, None]).to(latents.dtype)
+
+
+def _ramp(length: int) -> torch.Tensor:
+    """Evenly from above 0 to below 1: 0.2 0.4 0.6 0.8 for four."""
+    return torch.linspace(0, 1, length + 2)[1:-1]
