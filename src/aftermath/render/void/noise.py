@@ -6,7 +6,9 @@ the noise over an area a has variance a. A cell that grows into d cells is split
 sum to it; cells that meet are summed; what nothing reaches is drawn anew. Every cell is kept as its value at unit
 variance and the area it stands for, so that a sum weighs its parts by the square root of their areas.
 
-Beyond the paper: what the two flows disagree about is hidden or uncovered, and then neither summed nor split.
+Beyond the paper: noise goes from latent to latent, along the flows of the frames between joined into one, since every
+step rounds to whole cells and so loses some; and what the two flows disagree about is hidden or uncovered, and then
+neither summed nor split.
 
 Flow fields are (H, W, 2), (dx, dy) in pixels; inside this file in cells, several of which make one latent.
 """
@@ -15,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from aftermath.errors import InputError
-from aftermath.scene.optical_flow import Flow, dis_flow
+from aftermath.scene.optical_flow import Flow, dis_flow, warp
 
 __all__ = ["CHANNELS", "degrade", "motion_of", "resize_noise", "warp_noise"]
 
@@ -30,7 +32,7 @@ CHANNELS = 16
 """Of a latent."""
 
 _LATENT_PX, _LATENT_FRAMES = 8, 4
-_TOLERANCE = (1.0, 0.05)  # cells, and share of the way, by which the flows there and back may miss each other
+_TOLERANCE = (1.5, 0.05)  # cells, and share of the way, by which the flows there and back may miss each other
 _WEIGHTS = (1e-3, 1e3)  # a cell zoomed into for long must neither vanish nor outweigh all it meets
 
 Motion = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -76,11 +78,10 @@ def warp_noise(
     size = (height // _LATENT_PX * cells, width // _LATENT_PX * cells)
     field = _Field.fresh(size, channels, generator)
     latents = [_pooled(field.noise, size, cells)]
-    for index, pair in enumerate(motion, start=1):
-        forward, backward = (_in_cells(flow, (height, width), cells, generator.device) for flow in pair)
+    for joined in _joined(motion, (height, width)):
+        forward, backward = (_in_cells(flow, cells, generator.device) for flow in joined)
         field = _carried(field, forward, backward, generator)
-        if index % _LATENT_FRAMES == 0:
-            latents.append(_pooled(field.noise, size, cells))
+        latents.append(_pooled(field.noise, size, cells))
     return torch.stack(latents)[None]
 
 
@@ -248,14 +249,34 @@ def _flat(cells: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
     return cells[:, 1] * size[1] + cells[:, 0]
 
 
-def _in_cells(flow: np.ndarray, size: tuple[int, int], cells: int, device: torch.device) -> torch.Tensor:
-    """A flow in pixels as one in cells, (h, w, 2): the mean of each cell's pixels."""
+def _joined(motion: Motion, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The flow from each latent's frame to the next latent's, and back."""
+    pairs = iter(motion)
+    while True:
+        forward, backward = np.zeros((2, *size, 2), np.float32)
+        num = 0
+        for there, back in islice(pairs, _LATENT_FRAMES):
+            there, back = _checked(there, size), _checked(back, size)
+            forward = forward + warp(there, forward)
+            backward = back + warp(backward, back)
+            num += 1
+        if num < _LATENT_FRAMES:
+            return
+        yield forward, backward
+
+
+def _checked(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if flow.shape != (*size, 2):
         raise InputError(f"a flow of shape {flow.shape}", f"it must be {(*size, 2)}")
     if not np.isfinite(flow).all():
         raise InputError("a flow with values that are not finite", "every pixel must go somewhere")
+    return np.ascontiguousarray(flow, np.float32)
+
+
+def _in_cells(flow: np.ndarray, cells: int, device: torch.device) -> torch.Tensor:
+    """A flow in pixels as one in cells, (h, w, 2): the mean of each cell's pixels."""
     side = _LATENT_PX // cells
-    pixels = torch.from_numpy(np.ascontiguousarray(flow, np.float32)).to(device)
+    pixels = torch.from_numpy(flow).to(device)
     return functional.avg_pool2d(pixels.permute(2, 0, 1), side).permute(1, 2, 0) / side
 
 
