@@ -51,17 +51,16 @@ def processor_time(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def followed(latents: torch.Tensor, frame: int) -> float:
-    """Correlation of the last latents, of ``frame``, with the first carried there, nearest, in the inner half."""
+    """Correlation of the last latents, of ``frame``, with the first laid there, in the inner half."""
     first, last = latents[0, 0].numpy(), latents[0, -1].numpy()
     matrix = pose(frame)
     matrix[:, 2] = (matrix[:, 2] + (matrix[:, :2].sum(1) - 1) * (LATENT_PX - 1) / 2) / LATENT_PX
     height, width = first.shape[1:]
     came = [cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR) for plane in first]
     inner = np.s_[height // 4 : -height // 4, width // 4 : -width // 4]
-    pairs = [(a[inner], b[inner]) for a, b in zip(came, last, strict=True)]
-    return float(
-        np.corrcoef(*(np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1)))[0, 1]
-    )
+    expected = np.concatenate([plane[inner].ravel() for plane in came])
+    found = np.concatenate([plane[inner].ravel() for plane in last])
+    return float(np.corrcoef(expected, found)[0, 1])
 
 
 def main() -> None:
