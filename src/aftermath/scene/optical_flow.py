@@ -6,13 +6,17 @@ p + flow(p) in the second.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
 import cv2
 import numpy as np
 
-__all__ = ["Preset", "consistency", "dis_flow", "warp"]
+__all__ = ["Flow", "Preset", "consistency", "dis_flow", "warp"]
+
+Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From one picture, uint8 (H, W, 3) RGB, to another: a flow field. `dis_flow`, or `aftermath.scene.raft`."""
 
 Preset = Literal["ultrafast", "fast", "medium"]
 
