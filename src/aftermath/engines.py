@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from aftermath.config import Engine
+from aftermath.config import Engine, RemoveOptions
 from aftermath.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,27 +14,35 @@ if TYPE_CHECKING:
 __all__ = ["build_renderer", "choose_engine", "missing"]
 
 
+_PARTS = ("torch", "diffusers", "transformers")
+
+
 def missing(engine: Engine) -> str:
     """What ``engine`` lacks on this machine; empty where it can run."""
-    if engine is Engine.VOID and find_spec("aftermath.render.void") is None:
-        return "the VOID model is not part of this installation"
+    if engine is Engine.VOID and any(find_spec(part) is None for part in _PARTS):
+        return 'the VOID model needs the extra void: pip install "aftermath[void]"'
     return ""
 
 
-def choose_engine(wanted: Engine) -> tuple[Engine, str]:
+def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
     """The engine that will paint, and why. Raises `InputError` where the one asked for cannot run here."""
-    if wanted is not Engine.AUTO:
-        lacking = missing(wanted)
-        if lacking:
-            raise InputError(f"engine {wanted}", lacking, "the engine draft runs on any computer")
-        return wanted, "asked for"
     lacking = missing(Engine.VOID)
-    return (Engine.DRAFT, lacking) if lacking else (Engine.VOID, "its weights and a GPU are here")
+    if options.engine is not Engine.AUTO:
+        if options.engine is Engine.VOID and lacking:
+            raise InputError(f"engine {options.engine}", lacking, "the engine draft runs on any computer")
+        return options.engine, "asked for"
+    if lacking or not options.model:
+        return Engine.DRAFT, lacking or "no --model was given"
+    return Engine.VOID, "a model was given"
 
 
-def build_renderer(engine: Engine) -> Renderer:
+def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:
     """A renderer of the kind that `choose_engine` chose."""
+    if engine is Engine.VOID:
+        from aftermath.render.void.renderer import Settings, VoidRenderer
+
+        size = options.model_height_px, options.model_width_px
+        return VoidRenderer(Settings(options.model, options.passes, options.steps, options.guidance, size))
     from aftermath.render.draft.renderer import DraftRenderer
 
-    assert engine is Engine.DRAFT, engine
     return DraftRenderer()

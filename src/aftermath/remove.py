@@ -82,7 +82,7 @@ def remove(
     from aftermath.session import Session
 
     options = RemoveOptions.given(options)
-    engine, why = choose_engine(options.engine)
+    engine, why = choose_engine(options)
     request = read_request(
         clip,
         boxes=boxes,

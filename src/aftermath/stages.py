@@ -157,6 +157,10 @@ def paint(
         return ahead(frame.rgb() for frame in frames if only is None or frame.index in only)
 
     def write(steps: Steps) -> Mapping[str, Any]:
+        if engine is Engine.VOID and not prompt:
+            session.warn(
+                "no --prompt: the VOID model paints better when told what is seen without the object"
+            )
         job = Job(
             clip=session.clip,
             quadmask=levels,
@@ -168,7 +172,7 @@ def paint(
             prompt=prompt,
             seed=options.seed,
         )
-        rendered = build_renderer(engine).render(job, session.steps("render"))
+        rendered = build_renderer(engine, options).render(job, session.steps("render"))
         pictures = _counted(read_frames(clip_file), len(levels), steps)
         with VideoWriter(session.output, info, options.codec, warn=session.warn) as writer:
             weights = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
@@ -182,6 +186,7 @@ def paint(
         write,
         target=session.output,
         engine=engine,
+        void=_void_options(options) if engine is Engine.VOID else None,
         codec=options.codec,
         seam_px=seam_px,
         seed=options.seed,
@@ -391,6 +396,12 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Reasoning:
     plan = Plan.from_json(str(arrays["plan"]), width=width, height=height, num_frames=num_frames)
     masks = {name.removeprefix("mask "): mask for name, mask in arrays.items() if name.startswith("mask ")}
     return Reasoning(plan, masks)
+
+
+def _void_options(options: RemoveOptions) -> list[object]:
+    """What changes what the model paints."""
+    size = options.model_height_px, options.model_width_px
+    return [options.model, options.passes, options.steps, options.guidance, *size]
 
 
 def _digest(path: Path | None) -> str | None:

@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra void is not installed")
 
+from tiny import CASES, golden  # noqa: E402
+
 from aftermath.render.void.frames import (  # noqa: E402
     model_quadmask,
     model_size,
@@ -16,7 +18,6 @@ from aftermath.render.void.frames import (  # noqa: E402
     padded_indices,
     source_frame,
 )
-from tiny import CASES, golden  # noqa: E402
 
 
 def test_every_length_is_padded_as_the_reference_does():
