@@ -273,20 +273,18 @@ def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]
     color, alpha = _turned(layer, t) if layer.rolls else (layer.color, layer.alpha)
     if layer.shadow is not None:
         _paint_shadow(canvas, layer, layer.shadow, t, corner)
-    # a whole-pixel place and a sub-pixel rest, so that a slow thing glides
     left, top = x - layer.center[0], y - layer.center[1]
     x0, y0 = int(np.floor(left)), int(np.floor(top))
-    nudge = np.array([[1, 0, left - x0], [0, 1, top - y0]], np.float64)
-    size = (alpha.shape[1] + 1, alpha.shape[0] + 1)
     height, width = canvas.shape[:2]
-    ya, yb = max(0, y0), min(height, y0 + size[1])
-    xa, xb = max(0, x0), min(width, x0 + size[0])
+    ya, yb = max(0, y0), min(height, y0 + alpha.shape[0] + 1)
+    xa, xb = max(0, x0), min(width, x0 + alpha.shape[1] + 1)
     if ya >= yb or xa >= xb:
         return
-    part = (slice(ya - y0, yb - y0), slice(xa - x0, xb - x0))
-    moved_color = cv2.warpAffine(color, nudge, size, borderMode=cv2.BORDER_REPLICATE)[part]
-    moved_alpha = cv2.warpAffine(alpha, nudge, size)[part][..., None]
-    moved_light = cv2.warpAffine(layer.light, nudge, size, borderValue=(1, 1, 1))[part]
+    # to parts of a pixel, so that a slow thing glides
+    move, size = np.array([[1, 0, left - xa], [0, 1, top - ya]], np.float64), (xb - xa, yb - ya)
+    moved_color = cv2.warpAffine(color, move, size, borderMode=cv2.BORDER_REPLICATE)
+    moved_alpha = cv2.warpAffine(alpha, move, size)[..., None]
+    moved_light = cv2.warpAffine(layer.light, move, size, borderValue=(1, 1, 1))
     under = canvas[ya:yb, xa:xb]
     over = under * moved_light * (1 - moved_alpha) + moved_color * moved_alpha
     canvas[ya:yb, xa:xb] = np.clip(np.rint(over), 0, 255)

@@ -95,16 +95,31 @@ def _depth(mask: np.ndarray) -> np.ndarray:
 def _carried(image: np.ndarray, known: np.ndarray, scale: float) -> np.ndarray:
     """``image`` where it is ``known``, and what lies nearest elsewhere: float32 (h, w, 3).
 
-    Normalised convolution, wider and wider until it reaches everything.
+    Normalised convolution close by, and from there on coarser and coarser pictures (pull-push, after Gortler et al.,
+    "The Lumigraph", 1996), whose cost does not grow with the distance.
     """
+    out = image.astype(np.float32)
+    if not known.any() or known.all():
+        return out
     weight = known.astype(np.float32)
-    out, reached = image.astype(np.float32).copy(), known.copy()
-    sigma, limit = 0.75 * scale, 2.0 * max(image.shape[:2])
-    while not reached.all() and known.any() and sigma < limit:
-        total = cv2.GaussianBlur(weight, (0, 0), sigma)
-        mean = cv2.GaussianBlur(image * weight[..., None], (0, 0), sigma) / np.maximum(total, 1e-6)[..., None]
-        fresh = ~reached & (total > 0.02)
-        out[fresh] = mean[fresh]
-        reached |= fresh
-        sigma *= 2
-    return out
+    total = cv2.GaussianBlur(weight, (0, 0), 0.75 * scale)
+    mean = (
+        cv2.GaussianBlur(out * weight[..., None], (0, 0), 0.75 * scale) / np.maximum(total, 1e-6)[..., None]
+    )
+    near = ~known & (total > 0.02)
+    out[near] = mean[near]
+    weight[near] = 1
+    return _pulled(out * weight[..., None], weight)
+
+
+def _pulled(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Fill float32 (h, w, 3) ``values``, already times their ``weight`` (h, w) in [0, 1], where that is below 1."""
+    mean = values / np.maximum(weight, 1e-6)[..., None]
+    height, width = weight.shape
+    if weight.min() >= 1 or max(height, width) <= 2:
+        return mean
+    half = ((width + 1) // 2, (height + 1) // 2)
+    coarse = _pulled(*(cv2.resize(each, half, interpolation=cv2.INTER_AREA) for each in (values, weight)))
+    rest = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    part = weight[..., None]
+    return part * mean + (1 - part) * rest
