@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from aftermath.config import Codec, Engine
+from aftermath.config import Codec, Engine, RemoveOptions
 from aftermath.engines import choose_engine, missing
 from aftermath.provenance import versions
 
@@ -28,7 +28,7 @@ def examine() -> dict[str, Any]:
     """Versions, codecs, cores, memory and engines, as JSON values."""
     import av
 
-    engine, why = choose_engine(Engine.AUTO)
+    engine, why = choose_engine(RemoveOptions())
     return {
         "versions": versions(),
         "machine": platform.platform(),
