@@ -30,6 +30,10 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
     if options.engine is not Engine.AUTO:
         if options.engine is Engine.VOID and lacking:
             raise InputError(f"engine {options.engine}", lacking, "the engine draft runs on any computer")
+        if options.engine is Engine.VOID and not options.model:
+            raise InputError(
+                "engine void", "must be given its weights", "name them with --model FOLDER_OR_NAME"
+            )
         return options.engine, "asked for"
     if lacking or not options.model:
         return Engine.DRAFT, lacking or "no --model was given"
