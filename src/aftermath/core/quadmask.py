@@ -39,7 +39,7 @@ def quantise(values: np.ndarray) -> np.ndarray:
     if values.size == 0:
         return values.copy()
     rows = np.ascontiguousarray(values).reshape(len(np.atleast_1d(values)), -1)
-    return cv2.LUT(rows, _NEAREST).reshape(values.shape)  # NumPy's own indexing takes ten times as long
+    return cv2.LUT(rows, _NEAREST).reshape(values.shape)  # NumPy's own indexing takes three times as long
 
 
 def check_levels(values: np.ndarray, name: str) -> None:

@@ -33,10 +33,8 @@ _TINTED = 0.12  # difference between the channels' ratios to the background
 _LIGHT_FRAMES, _BLUR_PX = 7, 4
 _GRAVITY_M_S2 = 9.81
 _PICTURE_HEIGHT_M = 1.5  # a table-top or a room corner is about this
-_LEAST_HEIGHT_M, _MOST_HEIGHT_M = (
-    0.25,
-    12.0,
-)  # what pulls more or less than in a picture so high is no gravity
+# what pulls more or less than in a picture so high is no gravity
+_LEAST_HEIGHT_M, _MOST_HEIGHT_M = 0.25, 12.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class MotionReasoner:
 class _View:
     """One clip seen by the reasoner; the primary object's motion is measured once."""
 
-    def __init__(self, clip: Clip, primary: np.ndarray, scene: Scene, picture_height_m: float | None) -> None:
+    def __init__(self, clip: Clip, primary: np.ndarray, scene: Scene, picture_height_m: float) -> None:
         self.clip, self.primary, self.scene = clip, primary, scene
         self.picture_height_m = picture_height_m
         self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))

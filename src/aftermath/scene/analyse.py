@@ -45,16 +45,9 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
     moves = camera.kind is not CameraKind.STILL
-    # a plate to lay the samples on needs no more than every second one
-    plate = build_plate(samples[::2], valid[::2], settle=False) if moves else build_plate(samples, valid)
     if moves:
-        first = plate
-        aligned = at_once(
-            lambda n: align(first.image, samples[n], ~valid[n] | ~first.seen), range(len(samples))
-        )
-        for n, sample in enumerate(aligned):
-            samples[n] = sample
-        plate = build_plate(samples, valid)
+        _lay_on_one_another(samples, valid)
+    plate = build_plate(samples, valid)
     all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
         np.float32
     )
@@ -78,6 +71,17 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
         kind[:] = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
     soft = kinds.view(bool)
     return Scene(camera, plate.image, plate.seen, labels, soft, all_gains, plate.noise, tracks)
+
+
+def _lay_on_one_another(samples: np.ndarray, valid: np.ndarray) -> None:
+    """Bend every sample uint8 (N, h, w, 3) onto a first plate, which needs no more than every second one; in place."""
+    first = build_plate(samples[::2], valid[::2], settle=False)
+
+    def bent(n: int) -> np.ndarray:
+        return align(first.image, samples[n], ~valid[n] | ~first.seen)
+
+    for n, sample in enumerate(at_once(bent, range(len(samples)))):
+        samples[n] = sample
 
 
 def plate_in_frame(

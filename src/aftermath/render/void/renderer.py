@@ -16,6 +16,7 @@ from aftermath.render.void.conditioning import MaskLevels
 from aftermath.render.void.frames import model_quadmask, model_size, model_video, padded_indices, source_frame
 from aftermath.render.void.noise import motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
+from aftermath.scene.raft import best_flow
 
 __all__ = ["Settings", "VoidRenderer"]
 
@@ -120,7 +121,7 @@ def _noise_along(painted: torch.Tensor, generator: torch.Generator) -> torch.Ten
     """Noise that moves as the first pass's result does, (1, T', C, h, w)."""
     frames = ((frame * 255).byte().permute(1, 2, 0).numpy() for frame in painted)
     height, width = painted.shape[-2:]
-    return warp_noise(motion_of(frames), height, width, generator=generator)
+    return warp_noise(motion_of(frames, best_flow()), height, width, generator=generator)
 
 
 def _at_source_size(painted: torch.Tensor, job: Job) -> Iterator[np.ndarray]:
