@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, RemoveOptions
 from aftermath.errors import InputError
+from aftermath.models import here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -27,17 +28,16 @@ def missing(engine: Engine) -> str:
 def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
     """The engine that will paint, and why. Raises `InputError` where the one asked for cannot run here."""
     lacking = missing(Engine.VOID)
-    if options.engine is not Engine.AUTO:
-        if options.engine is Engine.VOID and lacking:
-            raise InputError(f"engine {options.engine}", lacking, "the engine draft runs on any computer")
-        if options.engine is Engine.VOID and not options.model:
-            raise InputError(
-                "engine void", "must be given its weights", "name them with --model FOLDER_OR_NAME"
-            )
-        return options.engine, "asked for"
-    if lacking or not options.model:
+    if options.engine is Engine.DRAFT:
+        return Engine.DRAFT, "asked for"
+    if options.engine is Engine.AUTO and (lacking or not options.model):
         return Engine.DRAFT, lacking or "no --model was given"
-    return Engine.VOID, "a model was given"
+    if lacking:
+        raise InputError("engine void", lacking, "the engine draft runs on any computer")
+    if not options.model:
+        raise InputError("engine void", "must be given its weights", "name them with --model FOLDER_OR_NAME")
+    here(options.model)  # before a clip is analysed for nothing
+    return Engine.VOID, "asked for" if options.engine is Engine.VOID else "a model was given"
 
 
 def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:

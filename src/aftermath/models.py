@@ -27,6 +27,7 @@ __all__ = [
     "KnownModel",
     "Progress",
     "fetch",
+    "here",
     "located",
     "pass_file",
     "present",
@@ -77,6 +78,11 @@ def located(
     ``only`` is the one file wanted of it. Raises `InputError` where there is no such path and the name is none of the
     hub's, `WeightsError` where it is not here and cannot be fetched.
     """
+    return here(model) or fetch(str(model), offline=offline, revision=revision, only=only)
+
+
+def here(model: str | Path) -> Path | None:
+    """The path that ``model`` is, None where it is a name on the hub. Raises `InputError` where it is neither."""
     path = Path(model).expanduser()
     if path.exists():
         return path
@@ -85,7 +91,7 @@ def located(
             f"model {str(model)!r}",
             "it must be a folder or file that is there, or a name on the hub such as " + BASE,
         )
-    return fetch(model, offline=offline, revision=revision, only=only)
+    return None
 
 
 def fetch(

@@ -1,0 +1,90 @@
+"""The VOID engine, whole, with a tiny model of random weights: once as a command, then through the API."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the extra void is not installed")
+
+from tiny import save_tiny_model
+
+import aftermath
+from aftermath.config import Codec, Engine, RemoveOptions
+from aftermath.core import Level
+from aftermath.errors import InputError
+from aftermath.media.masks import read_masks
+from aftermath.media.planes import planes_of
+from aftermath.media.video import probe, read_frames
+from conftest import Cli
+from small_clip import BOX
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+SMALL = RemoveOptions(
+    engine=Engine.VOID, codec=Codec.FFV1, model_width_px=64, model_height_px=48, steps=1, seed=1
+)
+
+
+def test_two_passes_from_the_command_line(cli: Cli, clip: Path, model: Path, tmp_path: Path):
+    """A clip much shorter than the model's window."""
+    size = ("--model-width-px", 64, "--model-height-px", 48, "--steps", 2, "--guidance", 3)
+    done = cli(
+        *("remove", clip, "--box", BOX, "-o", tmp_path / "out.mkv", "--codec", "ffv1", "--engine", "void"),
+        *("--model", model, "--passes", 2, "--prompt", "an empty table", *size, "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["engine"] == "void"
+    check(clip, tmp_path / "out.mkv", Path(told["quadmask"]), 12)
+
+
+def test_a_clip_longer_than_the_window_and_of_odd_size(
+    make_clip: Callable[..., Path], model: Path, tmp_path: Path
+):
+    clip, output = make_clip("clip.mp4", 121, 91, 94), tmp_path / "out.mkv"
+    options = dataclasses.replace(SMALL, model=str(model))
+    result = aftermath.remove(clip, output, boxes=["23,30,47,64"], prompt="a table", options=options)
+    check(clip, output, result.quadmask, 94)
+
+
+def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Path):
+    def painted(name: str, **more: float) -> np.ndarray:
+        options = dataclasses.replace(SMALL, model=str(model), **more)
+        aftermath.remove(clip, tmp_path / name, boxes=[BOX], prompt="a table", options=options)
+        return np.stack([frame.rgb() for frame in read_frames(tmp_path / name)])
+
+    first = painted("a.mkv")
+    assert np.array_equal(first, painted("b.mkv"))
+    assert not np.array_equal(first, painted("c.mkv", seed=2))
+    assert not np.array_equal(first, painted("d.mkv", guidance=7))
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "nothing here"])
+def test_a_model_that_is_none_is_refused_before_anything_is_made(name: str, clip: Path, tmp_path: Path):
+    options = dataclasses.replace(SMALL, model=name)
+    with pytest.raises(InputError, match="model"):
+        aftermath.remove(clip, tmp_path / "out.mkv", boxes=[BOX], options=options)
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+def check(clip: Path, output: Path, quadmask: Path, num_frames: int) -> None:
+    """The result has the clip's own size, rate and length; what is kept is the clip's, the rest is painted."""
+    before, after = probe(clip), probe(output)
+    assert (after.width, after.height, after.frame_rate) == (before.width, before.height, before.frame_rate)
+    pairs = list(zip(read_frames(clip), read_frames(output), read_masks(quadmask), strict=True))
+    assert len(pairs) == num_frames
+    for source, result, levels in pairs:
+        differs = planes_of(source.picture)[0] != planes_of(result.picture)[0]
+        kept = levels == Level.KEEP
+        assert differs[~kept].mean() > 0.5
+        assert not differs[kept].any()
