@@ -129,16 +129,20 @@ def _around(mask: np.ndarray, center: tuple[int, int], reach: int) -> np.ndarray
 def _settle(artifacts: np.ndarray, clip: Clip, primary: np.ndarray, scene: Scene) -> None:
     """Complete ``artifacts`` boolean (T, H, W) in place: while the object rests its light rests too. What most frames
     of the rest show is there in all of them, and what it does to the light at one resting place it does at every other.
+
+    A drifting camera is taken out: everything is compared in the pixels of the reference frame.
     """
     centers = mask_centers(primary, scene.camera.to_plate)
     size = float(np.sqrt(np.median([np.count_nonzero(mask) for mask in primary if mask.any()])))
     periods = _periods(centers, max(1.5, _PERIOD_SHARE * size))
-    footprints = [_mostly(artifacts, period) for period in periods]
-    if scene.camera.kind is CameraKind.STILL:
+    steady = _Steady(scene)
+    footprints = [_mostly(artifacts, period, steady) for period in periods]
+    if scene.camera.kind in (CameraKind.STILL, CameraKind.DRIFTING):
         for n, period in enumerate(periods):
             away = np.linalg.norm(centers - np.median(centers[period], axis=0), axis=1)
             if not np.nanmax(away) > _AWAY * size:  # else other frames show the place without the object
-                footprints[n] |= still_artifacts(_typical_frame(clip, period), _mostly(primary, period))
+                picture = _typical_frame(clip, period, steady)
+                footprints[n] |= still_artifacts(picture, _mostly(primary, period, steady))
     for target in periods:
         together = np.zeros(primary.shape[1:], bool)
         home = np.median(centers[target], axis=0)
@@ -146,14 +150,39 @@ def _settle(artifacts: np.ndarray, clip: Clip, primary: np.ndarray, scene: Scene
             dx, dy = home - np.median(centers[source], axis=0)
             matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
             together |= cv2.warpAffine(footprint.astype(np.uint8), matrix, footprint.shape[::-1]) > 0
-        artifacts[target] = together
+        for t in target:
+            artifacts[t] = steady.back(together, t)
 
 
-def _mostly(masks: np.ndarray, frames: np.ndarray) -> np.ndarray:
+class _Steady:
+    """Pictures of single frames as the camera of the reference frame sees them, where the camera drifts."""
+
+    def __init__(self, scene: Scene) -> None:
+        to_plate = scene.camera.to_plate
+        to_reference = np.linalg.inv(to_plate[scene.camera.reference_idx]) @ to_plate
+        self._matrices = to_reference if scene.camera.kind is CameraKind.DRIFTING else None
+
+    def seen(self, image: np.ndarray, t: int) -> np.ndarray:
+        """Frame ``t``'s picture uint8 (H, W[, 3]), or its mask boolean (H, W), as the reference frame would show it."""
+        return image if self._matrices is None else _warped(image, self._matrices[t])
+
+    def back(self, mask: np.ndarray, t: int) -> np.ndarray:
+        """A mask of the reference frame, boolean (H, W), in frame ``t``."""
+        return mask if self._matrices is None else _warped(mask, np.linalg.inv(self._matrices[t]))
+
+
+def _warped(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    size = image.shape[1::-1]
+    if image.dtype == bool:
+        return cv2.warpPerspective(image.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
+    return cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _mostly(masks: np.ndarray, frames: np.ndarray, steady: _Steady) -> np.ndarray:
     """Boolean (H, W): where ``masks`` (T, H, W) holds in more than half of ``frames``."""
     count = np.zeros(masks.shape[1:], np.int32)
     for t in frames:
-        count += masks[t]
+        count += steady.seen(masks[t], t)
     return 2 * count > len(frames)
 
 
@@ -169,9 +198,9 @@ def _periods(centers: np.ndarray, reach_px: float) -> list[np.ndarray]:
     return [np.array(p) for p in periods if len(p) >= 3]
 
 
-def _typical_frame(clip: Clip, frames: np.ndarray) -> np.ndarray:
+def _typical_frame(clip: Clip, frames: np.ndarray, steady: _Steady) -> np.ndarray:
     chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), 9)).astype(int)]
-    return np.median(clip.frames[chosen], axis=0).astype(np.uint8)
+    return np.median([steady.seen(clip.frames[t], t) for t in chosen], axis=0).astype(np.uint8)
 
 
 def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
