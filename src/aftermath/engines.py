@@ -45,8 +45,22 @@ def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:
     if engine is Engine.VOID:
         from aftermath.render.void.renderer import Settings, VoidRenderer
 
-        size = options.model_height_px, options.model_width_px
-        return VoidRenderer(Settings(options.model, options.passes, options.steps, options.guidance, size))
+        return VoidRenderer(
+            Settings(
+                model=options.model,
+                passes=options.passes,
+                steps=options.steps,
+                guidance=options.guidance,
+                size=(options.model_height_px, options.model_width_px),
+                focus=options.focus,
+                guide=options.guide,
+                memory=options.memory,
+                quantize=options.quantize,
+                fast=options.fast,
+                compile=options.compile,
+                offline=options.offline,
+            )
+        )
     from aftermath.render.draft.renderer import DraftRenderer
 
     return DraftRenderer()

@@ -171,6 +171,7 @@ def paint(
             quadmask_source=lambda: ahead(read_masks(quadmask)),
             prompt=prompt,
             seed=options.seed,
+            warn=session.warn,
         )
         rendered = build_renderer(engine, options).render(job, session.steps("render"))
         pictures = _counted(read_frames(clip_file), len(levels), steps)
@@ -401,7 +402,8 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Reasoning:
 def _void_options(options: RemoveOptions) -> list[object]:
     """What changes what the model paints."""
     size = options.model_height_px, options.model_width_px
-    return [options.model, options.passes, options.steps, options.guidance, *size]
+    means = options.focus, options.guide, options.memory, options.quantize, options.fast
+    return [options.model, options.passes, options.steps, options.guidance, *size, *means]
 
 
 def _digest(path: Path | None) -> str | None:

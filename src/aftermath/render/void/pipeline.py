@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
@@ -28,7 +28,7 @@ from aftermath.render.void.decode import decode
 from aftermath.render.void.encode import chunk_lengths, encoded_chunks
 from aftermath.render.void.windows import Window, joined, windows
 
-__all__ = ["VoidPipeline", "VoidPipelineOutput"]
+__all__ = ["VoidPipeline", "VoidPipelineOutput", "encode_texts"]
 
 _MAX_TOKENS = 226
 
@@ -260,18 +260,16 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         return now
 
     def encode_prompt(self, prompt: str | list[str]) -> torch.Tensor:
-        """(B, 226, D) embeddings. Padding is attended to, as it was in training: no attention mask is passed."""
+        """(B, 226, D) embeddings; see `encode_texts`."""
         if self.text_encoder is None or self.tokenizer is None:
             raise InputError(
                 "a prompt for a pipeline without its text encoder",
                 "it must be given as prompt_embeds",
                 "load the text encoder, or encode the prompt beforehand",
             )
-        texts = [prompt] if isinstance(prompt, str) else list(prompt)
-        tokens = self.tokenizer(
-            texts, padding="max_length", max_length=_MAX_TOKENS, truncation=True, return_tensors="pt"
+        return encode_texts(
+            self.tokenizer, self.text_encoder, [prompt] if isinstance(prompt, str) else prompt
         )
-        return self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
 
     def _embeds(
         self,
@@ -404,6 +402,16 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         for given, shape, name in shapes:
             if given is not None and tuple(given.shape) != shape:
                 raise InputError(f"{name} of shape {tuple(given.shape)}", f"it must be {shape}")
+
+
+@torch.no_grad()
+def encode_texts(tokenizer: Any, text_encoder: T5EncoderModel, texts: list[str]) -> torch.Tensor:
+    """(B, 226, D) embeddings on the encoder's device. Padding is attended to, as it was in training: no attention mask
+    is passed."""
+    tokens = tokenizer(
+        texts, padding="max_length", max_length=_MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
+    return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
 
 
 def _check_finite(latents: torch.Tensor) -> None:
