@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ pytest.importorskip("torch", reason="the extra void is not installed")
 from tiny import save_tiny_model
 
 import aftermath
-from aftermath.config import Codec, Engine, RemoveOptions
+from aftermath.config import Codec, Engine, Guide, Memory, Quantize, RemoveOptions
 from aftermath.core import Level
 from aftermath.errors import InputError
 from aftermath.media.masks import read_masks
@@ -88,3 +90,45 @@ def check(clip: Path, output: Path, quadmask: Path, num_frames: int) -> None:
         kept = levels == Level.KEEP
         assert differs[~kept].mean() > 0.5
         assert not differs[kept].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"memory": Memory.LOW}, "graphics card"),
+        ({"quantize": Quantize.INT4}, "quant"),
+        ({"guide": Guide.DRAFT, "passes": 2}, "first pass"),
+        ({"model_width_px": 70}, "multiple of 16"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options: dict, complaint: str, clip: Path, model: Path, tmp_path: Path):
+    if "quantize" in options and find_spec("bitsandbytes"):
+        pytest.skip("the extra quant is installed")
+    with pytest.raises(InputError, match=complaint) as raised:
+        chosen = dataclasses.replace(SMALL, model=str(model), **options)
+        aftermath.remove(clip, tmp_path / "out.mkv", boxes=[BOX], options=chosen)
+    assert "\n" not in str(raised.value)
+
+
+KEYS = {"_void_options"}
+
+
+def test_every_option_is_read(clip: Path, model: Path, tmp_path: Path):
+    """By the code that acts on it: keys of stages and the record of a run do not count."""
+    read: set[str] = set()
+
+    class Watched(RemoveOptions):
+        def __getattribute__(self, name: str):
+            frame = sys._getframe(1)
+            if (
+                frame.f_globals.get("__name__", "").startswith("aftermath.")
+                and frame.f_code.co_name not in KEYS
+            ):
+                read.add(name)
+            return super().__getattribute__(name)
+
+    for engine in (Engine.VOID, Engine.DRAFT):
+        small = {item.name: getattr(SMALL, item.name) for item in dataclasses.fields(SMALL)}
+        options = Watched(**small | {"engine": engine, "model": str(model), "fast": True})
+        aftermath.remove(clip, tmp_path / f"{engine}.mkv", boxes=[BOX], prompt="a table", options=options)
+    assert {item.name for item in dataclasses.fields(RemoveOptions)} - read == set()

@@ -283,7 +283,8 @@ class VoidRenderer:
                 offline=settings.offline,
             )
             pipe.set_progress_bar_config(disable=True)
-            pipe.vae.to(placement.dtype)
+            if pipe.vae.dtype != placement.dtype:
+                torch.nn.Module.to(pipe.vae, placement.dtype)  # diffusers' own warns of what the VAE has not
             run.vae = pipe.vae
             shrink(pipe.transformer, placement)
             place(pipe, placement)
