@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from aftermath.config import Engine, RemoveOptions
+from aftermath.config import Engine, Guide, RemoveOptions
 from aftermath.errors import InputError
-from aftermath.models import here
+from aftermath.models import complete, here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -27,17 +27,46 @@ def missing(engine: Engine) -> str:
 
 def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
     """The engine that will paint, and why. Raises `InputError` where the one asked for cannot run here."""
-    lacking = missing(Engine.VOID)
     if options.engine is Engine.DRAFT:
         return Engine.DRAFT, "asked for"
-    if options.engine is Engine.AUTO and (lacking or not options.model):
-        return Engine.DRAFT, lacking or "no --model was given"
+    lacking = missing(Engine.VOID)
+    published = not lacking and not options.model and complete(_passes(options))
+    if options.engine is Engine.AUTO:
+        if lacking:
+            return Engine.DRAFT, lacking
+        if options.model:
+            here(options.model)
+            return Engine.VOID, "a model was given"
+        if not published:
+            return Engine.DRAFT, "no --model was given, and the published weights are not on this machine"
+        if not _has_card():
+            return (
+                Engine.DRAFT,
+                "the published weights are here, but no graphics card (--engine void takes hours)",
+            )
+        return Engine.VOID, "the published weights and a graphics card are here"
     if lacking:
         raise InputError("engine void", lacking, "the engine draft runs on any computer")
-    if not options.model:
-        raise InputError("engine void", "must be given its weights", "name them with --model FOLDER_OR_NAME")
-    here(options.model)  # before a clip is analysed for nothing
-    return Engine.VOID, "asked for" if options.engine is Engine.VOID else "a model was given"
+    if not options.model and not published:
+        raise InputError(
+            "engine void",
+            "must be given its weights",
+            "name them with --model FOLDER_OR_NAME, or fetch the published ones with: aftermath models download",
+        )
+    if options.model:
+        here(options.model)  # before a clip is analysed for nothing
+    return Engine.VOID, "asked for"
+
+
+def _passes(options: RemoveOptions) -> tuple[int, ...]:
+    """The passes whose weights are needed."""
+    return (2,) if options.guide is Guide.DRAFT else tuple(range(1, options.passes + 1))
+
+
+def _has_card() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:

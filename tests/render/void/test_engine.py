@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -69,6 +70,39 @@ def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Pat
     assert np.array_equal(first, painted("b.mkv"))
     assert not np.array_equal(first, painted("c.mkv", seed=2))
     assert not np.array_equal(first, painted("d.mkv", guidance=7))
+
+
+def test_the_published_weights_are_found_where_the_hub_keeps_them(
+    cli: Cli, environment: dict[str, str], clip: Path, model: Path, tmp_path: Path
+):
+    """And nothing is asked of the network, which is not there."""
+    hub = tmp_path / "hub"
+    environment |= {"HF_HUB_CACHE": str(hub), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    told = json.loads(cli("doctor", "--json").stdout)
+    assert told["auto"].startswith("draft: no --model was given")
+    base = put_in_cache(hub, "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP")
+    shutil.copytree(model, base, dirs_exist_ok=True)
+    (base / "model_index.json").write_text("{}")
+    weights = base / "transformer" / "diffusion_pytorch_model.safetensors"
+    shutil.move(weights, put_in_cache(hub, "netflix/void-model") / "void_pass1.safetensors")
+    told = json.loads(cli("doctor", "--json").stdout)
+    assert told["auto"].startswith("draft: the published weights are here, but no graphics card")
+    size = ("--model-width-px", 64, "--model-height-px", 48, "--steps", 1)
+    done = cli("remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4", "--engine", "void", *size, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert any("--prompt" in line for line in told["warnings"])
+    two = cli("remove", clip, "--box", BOX, "-o", tmp_path / "two.mp4", "--engine", "void", "--passes", 2)
+    assert (two.returncode, "aftermath models download" in two.stderr) == (2, True)
+
+
+def put_in_cache(hub: Path, name: str) -> Path:
+    """An empty snapshot of a model, laid out as the hub's client does."""
+    place = hub / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    return place / "snapshots" / ("0" * 40)
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "nothing here"])
