@@ -131,6 +131,15 @@ class MaskOptions:
     regions: Annotated[
         Regions, Field(description="Affected regions: the things' own shapes, or whole grid cells.")
     ] = Regions.EXACT
+    grow_px: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Grow the object of a given mask or quadmask, in pixels of a 1920-pixel picture: "
+            "against a rim where it is drawn tighter than the object's blur.",
+        ),
+    ] = 0.0
     analysis_long_side_px: Annotated[
         int, Field(ge=64, le=4096, description="Long side of the picture that is analysed, pixels.")
     ] = 960

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, Guide, RemoveOptions
-from aftermath.errors import InputError
+from aftermath.errors import InputError, extra_needed
 from aftermath.models import complete, here
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _PARTS = ("torch", "diffusers", "transformers")
 def missing(engine: Engine) -> str:
     """What ``engine`` lacks on this machine; empty where it can run."""
     if engine is Engine.VOID and any(find_spec(part) is None for part in _PARTS):
-        return 'the VOID model needs the extra void: pip install "aftermath[void]"'
+        return extra_needed("the VOID model", "void")
     return ""
 
 

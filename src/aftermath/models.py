@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
-from aftermath.errors import InputError, WeightsError
+from aftermath.errors import InputError, WeightsError, extra_needed
 from aftermath.weights import check_finite, find_shards, read_header
 
 __all__ = [
@@ -49,7 +49,7 @@ _BASE_FILES = ("model_index.json", *(f"{folder}/{file}" for folder in _FOLDERS f
 _VOID_FILES = ("void_pass*.safetensors", "void_pass*.safetensors.index.json")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_EXTRA = 'the hub needs the extra: pip install "aftermath[void]"'
+_EXTRA = extra_needed("the hub", "void")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from aftermath.config import Memory, Quantize
-from aftermath.errors import InputError, OutOfMemory
+from aftermath.errors import InputError, OutOfMemory, extra_needed
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
@@ -64,11 +64,7 @@ def choose(
     their library, or a mode needs a card that is not there.
     """
     if quantize in (Quantize.INT8, Quantize.INT4) and find_spec("bitsandbytes") is None:
-        raise InputError(
-            f"quantize {quantize}",
-            'it needs the extra quant: pip install "aftermath[quant]"',
-            "fp8 does without",
-        )
+        raise InputError(f"quantize {quantize}", extra_needed("it", "quant"), "--quantize fp8 does without")
     device = device or _device()
     if memory not in (Memory.AUTO, Memory.CPU) and device.type == "cpu":
         raise InputError(
