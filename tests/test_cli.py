@@ -397,13 +397,11 @@ def test_an_inverted_quadmask_is_questioned(clip: Path, tmp_path: Path) -> None:
     assert any("is it inverted?" in line for line in result.warnings)
 
 
-def test_a_given_mask_is_grown_where_asked(clip: Path, tmp_path: Path) -> None:
-    speck = np.zeros((12, 120, 160), np.uint8)
-    speck[:, 50:60, 40:50] = 255
-    write_masks(tmp_path / "m.mkv", iter(speck), Fraction(12))
+def test_a_given_quadmask_is_grown_where_asked(clip: Path, tmp_path: Path) -> None:
+    levels = np.full((12, 120, 160), Level.KEEP, np.uint8)
+    levels[:, 50:60, 40:50] = Level.PRIMARY
+    write_masks(tmp_path / "q.mkv", iter(levels), Fraction(12))
     for grow, wide in ((0, 10), (36, 16)):  # 36 pixels of 1920 are 3 of 160
         options = MaskOptions(grow_px=grow)
-        result = aftermath.mask(clip, tmp_path / f"q{grow}.mkv", mask=tmp_path / "m.mkv", options=options)
-        first = next(iter(read_masks(result.output)))
-        halo = 2 * 3  # of regions
-        assert int((first[55] == Level.PRIMARY).sum()) == wide + halo
+        result = aftermath.mask(clip, tmp_path / f"{grow}.mkv", quadmask=tmp_path / "q.mkv", options=options)
+        assert [int((frame[55] == Level.PRIMARY).sum()) for frame in read_masks(result.output)] == [wide] * 12
