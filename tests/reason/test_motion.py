@@ -264,7 +264,7 @@ def mirrored() -> tuple[Clip, np.ndarray]:
     frames, masks = [], np.zeros((24, 120, 200), bool)
     for t in range(24):
         frame, x = np.repeat(floor, 3, axis=2), 30 + 5 * t
-        box = np.float32((220, 130, 20))
+        box = np.array((220, 130, 20), np.float32)
         frame[70:100, x : x + 30] += 0.35 * (box - frame[70:100, x : x + 30])
         frame[62:90, x - 18 : x] *= 0.65
         frame[40:70, x : x + 30] = box
