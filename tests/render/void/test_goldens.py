@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra void is not installed")
 
+from peft import LoraConfig, get_peft_model_state_dict  # noqa: E402
 from tiny import CASES, golden, pipeline, text_encoder, vae  # noqa: E402
 
-from aftermath.render.void import MaskLevels, VoidPipelineOutput  # noqa: E402
+from aftermath.errors import WeightsError  # noqa: E402
+from aftermath.render.void import MaskLevels, VoidPipeline, VoidPipelineOutput  # noqa: E402
 from aftermath.render.void.conditioning import mask_pixels, video_pixels  # noqa: E402
 from aftermath.render.void.decode import decode  # noqa: E402
 from aftermath.render.void.encode import encode  # noqa: E402
@@ -96,10 +99,10 @@ def reference_noise(given: dict[str, Any]) -> Any:
     )
 
 
-def run(name: str, **more: Any) -> VoidPipelineOutput:
+def run(name: str, pipe: VoidPipeline | None = None, **more: Any) -> VoidPipelineOutput:
     """One pass with the inputs of a case."""
     case, given = CASES[name], golden(CASES[name].get("inputs_from", name))
-    return pipeline(case["scheduler"])(
+    return (pipe or pipeline(case["scheduler"]))(
         given["in.video_u8"].float() / 255,
         given["in.quadmask_u8"][:, 0],
         prompt_embeds=given["in.prompt_embeds"],
@@ -113,3 +116,52 @@ def run(name: str, **more: Any) -> VoidPipelineOutput:
         reference_noise=reference_noise(given),
         **more,
     )
+
+
+def test_a_pipeline_takes_a_lora_as_diffusers_ones_do(tmp_path: Path):
+    trained = pipeline()
+    trained.transformer.add_adapter(
+        LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    )
+    layers = get_peft_model_state_dict(trained.transformer)
+    VoidPipeline.save_lora_weights(tmp_path, transformer_lora_layers=layers)
+    other = pipeline()
+    before = run("pass1_short", pipe=other, output_type="latent").latents
+    other.load_lora_weights(tmp_path)
+    with_lora = run("pass1_short", pipe=other, output_type="latent").latents
+    assert (with_lora - run("pass1_short", pipe=trained, output_type="latent").latents).abs().max() < 1e-5
+    assert (with_lora - before).abs().max() > 1e-3
+    other.unload_lora_weights()
+    assert torch.equal(run("pass1_short", pipe=other, output_type="latent").latents, before)
+
+
+def test_windows_and_batches_need_no_more_than_their_parts():
+    """Two clips at once are the two one after another, each with its own noise."""
+    case, given = CASES["pass1_short"], golden("pass1_short")
+    video, quadmask = given["in.video_u8"].float() / 255, given["in.quadmask_u8"][:, 0]
+    other = video.flip(-1).contiguous()
+    embeds, steps = given["in.prompt_embeds"], case["num_inference_steps"]
+
+    def painted(clips, masks, seeds):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        out = pipeline()(
+            clips,
+            masks,
+            prompt_embeds=embeds,
+            num_inference_steps=steps,
+            generator=generators,
+            output_type="latent",
+        )
+        return out.latents
+
+    both = painted(torch.cat([video, other]), torch.cat([quadmask, quadmask]), (1, 2))
+    assert (both[:1] - painted(video, quadmask, (1,))).abs().max() < 1e-5
+    assert (both[1:] - painted(other, quadmask, (2,))).abs().max() < 1e-5
+
+
+def test_weights_that_are_no_numbers_are_told():
+    pipe = pipeline()
+    with torch.no_grad():
+        pipe.transformer.proj_out.weight[0, 0] = float("nan")
+    with pytest.raises(WeightsError, match="NaN"):
+        run("pass1_short", pipe=pipe)
