@@ -16,7 +16,7 @@ from aftermath.scene.base import Track
 from aftermath.scene.shadows import Shadow, find_lighting, light_of
 from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put
 
-__all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint"]
+__all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint", "painted_order"]
 
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
@@ -49,6 +49,32 @@ class Layer:
     def bottom(self, t: int) -> float:
         """Its lowest pixel in frame ``t``: what stands lower in the picture stands nearer."""
         return self.path[t][1] + self.radius_px if t in self.path else -np.inf
+
+    def corner(self, t: int) -> tuple[float, float]:
+        """(x, y) of the window's first pixel in frame ``t``, to parts of a pixel."""
+        return self.path[t][0] - self.center[0], self.path[t][1] - self.center[1]
+
+    def angle(self, t: int) -> float:
+        """How far it has turned in frame ``t``, clockwise, radians: the way it rolled over its radius."""
+        if not self.rolls:
+            return 0.0
+        return (self.path[t][0] - self.path[min(self.path)][0]) / max(self.radius_px, 1.0)
+
+    def motion(self, before: int, after: int) -> np.ndarray:
+        """What takes a pixel (x, y, 1) of it in frame ``before`` to its place in frame ``after``: float64 (2, 3)."""
+        turned = self.angle(after) - self.angle(before)
+        turn = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+        start, end = np.array(self.path[before]), np.array(self.path[after])
+        return np.column_stack([turn, end - turn @ start])
+
+    def cast(self, t: int) -> tuple[np.ndarray, int, int] | None:
+        """The shadow that is cast for it in frame ``t``: float32 (h, w), 0 to 1, and its corner (x, y), whole pixels
+        since its rim is soft; None where it has its own."""
+        if self.shadow is None:
+            return None
+        x, lowest = self.path[t][0], max(y for _, y in self.path.values())
+        shade, left, top = self.shadow.shade((lowest - self.path[t][1]) / self.scale, self.scale)
+        return shade, round(x + left), round(lowest + top)
 
 
 def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
@@ -264,15 +290,19 @@ def _path(
 def paint(canvas: np.ndarray, layers: list[Layer], t: int, corner: tuple[int, int]) -> None:
     """Put the layers of frame ``t`` on ``canvas`` uint8 (h, w, 3), whose corner is at ``corner`` (x, y) of the
     frame; the nearer ones last; in place."""
-    for layer in sorted((one for one in layers if t in one.path), key=lambda one: one.bottom(t)):
+    for layer in painted_order(layers, t):
         _paint_one(canvas, layer, t, corner)
+
+
+def painted_order(layers: list[Layer], t: int) -> list[Layer]:
+    """The layers that frame ``t`` has, the nearer ones last."""
+    return sorted((one for one in layers if t in one.path), key=lambda one: one.bottom(t))
 
 
 def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
     x, y = layer.path[t][0] - corner[0], layer.path[t][1] - corner[1]
     color, alpha = _turned(layer, t) if layer.rolls else (layer.color, layer.alpha)
-    if layer.shadow is not None:
-        _paint_shadow(canvas, layer, layer.shadow, t, corner)
+    _paint_shadow(canvas, layer, t, corner)
     left, top = x - layer.center[0], y - layer.center[1]
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     height, width = canvas.shape[:2]
@@ -291,26 +321,24 @@ def _paint_one(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]
 
 
 def _turned(layer: Layer, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """A rolling thing turns by the way it went over its radius."""
-    start = layer.path[min(layer.path)]
-    angle = np.degrees((layer.path[t][0] - start[0]) / max(layer.radius_px, 1.0))
-    matrix = cv2.getRotationMatrix2D(layer.center, -angle, 1.0)
+    """The colours and the alpha of a rolling thing, whose outline does not turn."""
+    matrix = cv2.getRotationMatrix2D(layer.center, -np.degrees(layer.angle(t)), 1.0)
     size = (layer.alpha.shape[1], layer.alpha.shape[0])
     color = cv2.warpAffine(layer.color, matrix, size, borderMode=cv2.BORDER_REPLICATE)
     return color, layer.alpha
 
 
-def _paint_shadow(canvas: np.ndarray, layer: Layer, shadow: Shadow, t: int, corner: tuple[int, int]) -> None:
+def _paint_shadow(canvas: np.ndarray, layer: Layer, t: int, corner: tuple[int, int]) -> None:
     """Darken ``canvas`` where the thing's shadow falls in frame ``t``; in place."""
-    x, lowest = layer.path[t][0], max(y for _, y in layer.path.values())
-    scale = layer.scale
-    shade, left, top = shadow.shade((lowest - layer.path[t][1]) / scale, scale)
-    # whole pixels: its rim is soft
-    x0, y0 = round(x + left) - corner[0], round(lowest + top) - corner[1]
+    cast = layer.cast(t)
+    if cast is None or layer.shadow is None:
+        return
+    shade, left, top = cast
+    x0, y0 = left - corner[0], top - corner[1]
     height, width = canvas.shape[:2]
     ya, yb = max(0, y0), min(height, y0 + shade.shape[0])
     xa, xb = max(0, x0), min(width, x0 + shade.shape[1])
     if ya >= yb or xa >= xb:
         return
-    deep = shade[ya - y0 : yb - y0, xa - x0 : xb - x0, None] * (1 - shadow.lighting.dims)
+    deep = shade[ya - y0 : yb - y0, xa - x0 : xb - x0, None] * (1 - layer.shadow.lighting.dims)
     canvas[ya:yb, xa:xb] = np.rint(canvas[ya:yb, xa:xb] * (1 - deep))

@@ -14,7 +14,7 @@ from aftermath.render.draft.backdrop import Backdrop, View, build_backdrop
 from aftermath.render.draft.grain import GrainField
 from aftermath.render.draft.layers import Layer, cut_bystanders, cut_layers, cut_sprites, paint
 
-__all__ = ["DraftRenderer"]
+__all__ = ["Draft", "DraftRenderer", "prepare"]
 
 
 class DraftRenderer:
@@ -24,73 +24,93 @@ class DraftRenderer:
 
     def render(self, job: Job, progress: Progress) -> Rendered:
         """Build the plate and cut the layers, then stream the frames; see `Renderer.render`."""
-        sprites = cut_sprites(job)
-        bystanders = cut_bystanders(job)
-        wanted: dict[int, Box] = {}
-        for sprite in (*sprites.values(), *bystanders.values()):
-            wanted[sprite.frame] = sprite.box.union(wanted.get(sprite.frame, sprite.box))
-        backdrop, frames = build_backdrop(job, wanted, progress)
-        layers = cut_layers(job, backdrop, frames, sprites)
-        passing = cut_layers(job, backdrop, frames, bystanders)
-        report: dict[str, object] = {
-            "camera": str(job.scene.camera.kind),
-            "invented_share": 0.0,
-            "layers": [{"id": thing.id, "cut_from_frame": sprite.frame} for thing, sprite in sprites.items()],
-            "grain_sigma": [round(float(s), 2) for s in backdrop.grain.sigma],
-        }
-        return Rendered(_frames(job, backdrop, layers, passing, report, progress), report)
+        draft = prepare(job, progress)
+        return Rendered(draft.frames(), draft.report)
 
 
-def _frames(
-    job: Job,
-    backdrop: Backdrop,
-    layers: list[Layer],
-    passing: list[Layer],
-    report: dict[str, object],
-    progress: Progress,
-) -> Iterator[np.ndarray]:
-    changed_px = invented_px = 0
-    num = len(job.clip)
-    grain: GrainField | None = None
-    pairs = zip(job.source(), job.quadmask_source(), strict=False)
-    for t, (source, levels) in enumerate(pairs):
-        if t >= num:
-            break
-        grain = grain or GrainField(backdrop.grain, levels.shape[:2], job.seed)
-        view = View.around(source, levels != Level.KEEP)
-        frame = source
-        if view is not None:
-            frame, invented = _frame(job, backdrop, layers, passing, grain, t, source, levels, view)
-            changed_px += cv2.countNonZero(view.changed.view(np.uint8))
-            invented_px += cv2.countNonZero(cv2.bitwise_and(invented, view.changed.view(np.uint8)))
-        report["invented_share"] = round(invented_px / max(1, changed_px), 4)
-        progress(num + t + 1, 2 * num)
-        yield frame
+@dataclass(frozen=True)
+class Draft:
+    """A draft ready to be painted.
+
+    ``layers``: the things that go where the source does not show them, full-size pixels. ``passing``: what is not
+    acted on and is completed where it was hidden. ``report``: see `Rendered`.
+    """
+
+    job: Job
+    backdrop: Backdrop
+    layers: list[Layer]
+    passing: list[Layer]
+    report: dict[str, object]
+    progress: Progress
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """A new pass over the frames, as in `Rendered`."""
+        for frame, _, _ in self._painted():
+            yield frame
+
+    def composed(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """A new pass: each frame, uint8 (H, W, 3) RGB, the source's own pixels wherever the quadmask says keep, and
+        where it does not: boolean (H, W)."""
+        for frame, source, levels in self._painted():
+            changed = levels != Level.KEEP
+            yield np.where(changed[..., None], frame, source), changed
+
+    def _painted(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Each frame with its source and its quadmask."""
+        changed_px = invented_px = 0
+        num = len(self.job.clip)
+        grain: GrainField | None = None
+        pairs = zip(self.job.source(), self.job.quadmask_source(), strict=False)
+        for t, (source, levels) in enumerate(pairs):
+            if t >= num:
+                break
+            grain = grain or GrainField(self.backdrop.grain, levels.shape[:2], self.job.seed)
+            view = View.around(source, levels != Level.KEEP)
+            frame = source
+            if view is not None:
+                frame, invented = self._frame(grain, t, source, levels, view)
+                changed_px += cv2.countNonZero(view.changed.view(np.uint8))
+                invented_px += cv2.countNonZero(cv2.bitwise_and(invented, view.changed.view(np.uint8)))
+            self.report["invented_share"] = round(invented_px / max(1, changed_px), 4)
+            self.progress(num + t + 1, 2 * num)
+            yield frame, source, levels
+
+    def _frame(
+        self, grain: GrainField, t: int, source: np.ndarray, levels: np.ndarray, view: View
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One frame of the world without the object, uint8 (H, W, 3), and what of ``view`` was invented, uint8 0 or
+        1."""
+        painted, reach, invented = self.backdrop.in_frame(t, view, grain)
+        paint(painted, self.passing, t, (view.x, view.y))  # what is hidden of them; what is seen follows
+        keep = _kept_things(self.job, t, levels, view)
+        if keep is not None:
+            part = (keep.rows, keep.cols)
+            painted[part] = cv2.blendLinear(painted[part], view.source[part], 1 - keep.weight, keep.weight)
+        paint(painted, self.layers, t, (view.x, view.y))
+        cv2.copyTo(view.source, (reach == 0).astype(np.uint8), painted)
+        frame = source.copy()
+        frame[view.y : view.y + len(painted), view.x : view.x + painted.shape[1]] = painted
+        return frame, invented
 
 
-def _frame(
-    job: Job,
-    backdrop: Backdrop,
-    layers: list[Layer],
-    passing: list[Layer],
-    grain: GrainField,
-    t: int,
-    source: np.ndarray,
-    levels: np.ndarray,
-    view: View,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One frame of the world without the object, uint8 (H, W, 3), and what of ``view`` was invented, uint8 0 or 1."""
-    painted, reach, invented = backdrop.in_frame(t, view, grain)
-    paint(painted, passing, t, (view.x, view.y))  # what is hidden of them; what is seen of them follows
-    keep = _kept_things(job, t, levels, view)
-    if keep is not None:
-        part = (keep.rows, keep.cols)
-        painted[part] = cv2.blendLinear(painted[part], view.source[part], 1 - keep.weight, keep.weight)
-    paint(painted, layers, t, (view.x, view.y))
-    cv2.copyTo(view.source, (reach == 0).astype(np.uint8), painted)
-    frame = source.copy()
-    frame[view.y : view.y + len(painted), view.x : view.x + painted.shape[1]] = painted
-    return frame, invented
+def prepare(job: Job, progress: Progress) -> Draft:
+    """Build the plate and cut the layers; ``progress`` is told of this half now, of the other while frames are
+    painted."""
+    sprites = cut_sprites(job)
+    bystanders = cut_bystanders(job)
+    wanted: dict[int, Box] = {}
+    for sprite in (*sprites.values(), *bystanders.values()):
+        wanted[sprite.frame] = sprite.box.union(wanted.get(sprite.frame, sprite.box))
+    backdrop, frames = build_backdrop(job, wanted, progress)
+    layers = cut_layers(job, backdrop, frames, sprites)
+    passing = cut_layers(job, backdrop, frames, bystanders)
+    report: dict[str, object] = {
+        "camera": str(job.scene.camera.kind),
+        "invented_share": 0.0,
+        "layers": [{"id": thing.id, "cut_from_frame": sprite.frame} for thing, sprite in sprites.items()],
+        "grain_sigma": [round(float(s), 2) for s in backdrop.grain.sigma],
+    }
+    return Draft(job, backdrop, layers, passing, report, progress)
 
 
 @dataclass(frozen=True)
