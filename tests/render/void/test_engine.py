@@ -126,6 +126,32 @@ def check(clip: Path, output: Path, quadmask: Path, num_frames: int) -> None:
         assert not differs[kept].any()
 
 
+def test_the_draft_guides_the_second_pass_alone(clip: Path, model: Path, tmp_path: Path):
+    """And where the plan sends a thing elsewhere, the model starts from other noise."""
+
+    def painted(name: str, end: int) -> np.ndarray:
+        way = [{"frame": 0, "x": 88, "y": 99}, {"frame": 11, "x": end, "y": 99}]
+        stays = {
+            "noun": "blue thing",
+            "category": "physical",
+            "action": "stays",
+            "why": "",
+            "frames": [0, 12],
+        }
+        plan = {"affected_objects": [stays | {"box": [80, 90, 96, 108], "path": way, "directed": True}]}
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+        options = dataclasses.replace(SMALL, model=str(model), guide=Guide.DRAFT)
+        result = aftermath.remove(
+            clip, tmp_path / name, boxes=[BOX], prompt="a", plan=tmp_path / "plan.json", options=options
+        )
+        report = json.loads((result.folder / "run.json").read_text())["render"]
+        assert [one["number"] for one in report["passes"]] == [2]
+        assert report["guide"] == "draft"
+        return np.stack([frame.rgb() for frame in read_frames(tmp_path / name)])
+
+    assert not np.array_equal(painted("a.mkv", 140), painted("b.mkv", 60))
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

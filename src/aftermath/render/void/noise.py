@@ -26,7 +26,7 @@ from torch.nn import functional
 from aftermath.errors import InputError
 from aftermath.scene.optical_flow import Flow, dis_flow, warp
 
-__all__ = ["CHANNELS", "degrade", "motion_of", "resize_noise", "warp_noise"]
+__all__ = ["CHANNELS", "Motion", "degrade", "motion_of", "resize_noise", "warp_noise"]
 
 CHANNELS = 16
 """Of a latent."""
@@ -36,6 +36,7 @@ _TOLERANCE = (1.5, 0.05)  # cells, and share of the way, by which the flows ther
 _WEIGHTS = (1e-3, 1e3)  # a cell zoomed into for long must neither vanish nor outweigh all it meets
 
 Motion = Iterable[tuple[np.ndarray, np.ndarray]]
+"""For each frame but the last the flow to the next frame, and the next frame's flow back."""
 
 
 def motion_of(frames: Iterable[np.ndarray], flow: Flow = dis_flow) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +31,9 @@ from aftermath.render.void.frames import (
     padded_indices,
     source_frame,
 )
+from aftermath.render.void.guide import draft_guide
 from aftermath.render.void.memory import Placement, choose, free, on_less, place, shrink
-from aftermath.render.void.noise import motion_of, warp_noise
+from aftermath.render.void.noise import Motion, motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.text import prompt_embeddings
 from aftermath.scene.raft import best_flow
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "VoidRenderer"]
 
 _WINDOW, _OVERLAP, _LONGEST = 85, 16, 197  # frames
+_GUIDE_STEPS = 20  # what the draft counts for
 _SEEDS = 0x9E3779B97F4A7C15  # apart: what starts the latents must not be what is laid on the video
 
 
@@ -137,6 +139,16 @@ class _Steps:
         self._done = min(self._done + 1, self._total)
         self._progress(self._done, self._total)
 
+    def scaled(self, count: int) -> Progress:
+        """The progress of work that counts for ``count`` steps."""
+        begun = self._done
+
+        def tell(done: int, total: int) -> None:
+            while self._done - begun < done * count // max(1, total):
+                self()
+
+        return tell
+
     def rewind(self, done: int) -> None:
         """What was done after ``done`` is done again."""
         self._done = done
@@ -195,13 +207,14 @@ class VoidRenderer:
         model = settings.model or BASE
         passes = _PASSES[1:] if settings.guide is Guide.DRAFT else _PASSES[: settings.passes]
         passes = tuple(self._asked(one) for one in passes)
-        steps = _Steps(progress, _num_steps(view, passes))
+        guided = _GUIDE_STEPS if settings.guide is Guide.DRAFT else 0
+        steps = _Steps(progress, guided + _num_steps(view, passes))
         with steps.timed("text"):
             wanted, other = prompt_embeddings(model, [job.prompt, ""], offline=settings.offline)
         picture_px = view.size[0] * view.size[1]
         weights = num_weights(model, passes[0].number, offline=settings.offline)
         run = _Run(choose(settings.memory, settings.quantize, weights, picture_px))
-        motion, latents = self._guided(job, view), None
+        motion, latents = self._guided(job, view, steps), None
         for one in passes:
             if latents is not None:
                 motion = motion_of(_pictures(self._decoded(run, latents, job, steps)), best_flow())
@@ -238,9 +251,13 @@ class VoidRenderer:
             one, steps=self._settings.steps or usual, guidance=self._settings.guidance or one.guidance
         )
 
-    def _guided(self, job: Job, view: _View) -> Any:
-        """The motion that the first pass to run follows; None for its own."""
-        return None
+    def _guided(self, job: Job, view: _View, steps: _Steps) -> Motion | None:
+        """The motion that the first pass to run follows; None where it starts from noise that follows nothing."""
+        if self._settings.guide is not Guide.DRAFT:
+            return None
+        with steps.timed("guide"):
+            guide = draft_guide(job, view.size, view.box, steps.scaled(_GUIDE_STEPS), best_flow())
+        return ((guide.flow(a, b), guide.flow(b, a)) for a, b in pairwise(view.places.tolist()))
 
     def _paint(
         self,
