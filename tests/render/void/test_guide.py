@@ -165,7 +165,28 @@ def test_the_first_step_leads_from_where_the_source_shows_the_thing(make, first,
         (-1, guide.flow(first + 1, first), path(points, first + 1)),
     ):
         middle = near(guide, *center, 1.5)
+        # colour tells a place to half a pixel
         assert np.abs(sign * flow[middle].mean(axis=0) - step).max() < 0.5
+
+
+def test_the_first_step_turns_too():
+    guide = roll_guide()
+    x, y = np.rint(center_of_color(guide.frames[17], BLUE)).astype(int)
+    flow = guide.flow(17, 18)
+    assert (flow[y - 10, x] - flow[y + 10, x])[0] == pytest.approx(2 * 10 * np.sin(7 / 15), abs=1)
+
+
+def test_what_the_estimator_sees_of_a_layer_is_not_believed():
+    """Under the layer and a rim round it the flow of the surroundings goes on."""
+
+    def flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        found = np.full((*a.shape[:2], 2), (1.5, -0.5), np.float32)
+        found[near(guide, *path(FALL, 10), 14)] = (40, 30)
+        return found
+
+    guide = replace(fall_guide(), estimate=flow)
+    behind = ~near(guide, *path(FALL, 10), 13.5)
+    assert np.abs(guide.flow(10, 11)[behind] - (1.5, -0.5)).max() < 1e-3
 
 
 @pytest.mark.parametrize(("size", "box"), SIZES)

@@ -87,9 +87,8 @@ class DraftGuide:
         hole = self._touched(layers, before, after)
         if not hole.any():
             return self.estimate(first, second)
-        first[hole] = warp(second, camera)[
-            hole
-        ]  # follows the camera there, and draws nothing beside it along
+        # what follows the camera there draws nothing beside it along
+        first[hole] = warp(second, camera)[hole]
         rest = self.estimate(first, second) - camera
         rest[hole] = _continued(rest, hole)[hole]
         return camera + rest
