@@ -52,7 +52,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of a fresh account."""
     home = tmp_path / "home"
     home.mkdir()
-    return {**os.environ, "HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "200"}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("UV_RUN")}
+    return {**ours, "HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "200"}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 import aftermath
 from aftermath import MaskOptions, RemoveOptions
-from aftermath.core import Action
+from aftermath.core import Action, Level
 from aftermath.media.masks import read_masks, write_masks
 from aftermath.media.video import read_frames, write_rgb_video
 from conftest import Cli
@@ -66,7 +66,7 @@ def test_mask_ends_with_the_command_that_goes_on(cli: Cli, clip: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reused"] == ["segment", "scene", "reason", "regions", "quadmask"]
     plan = tmp_path / "q.mkv.aftermath" / "plan.json"
-    assert f"--plan {plan}" in first.stdout
+    assert f"what you edit in {plan} is followed" in first.stdout
     edited = cli(*words, tmp_path / output, "--plan", plan)
     assert edited.returncode == 0, edited.stderr
 
@@ -364,3 +364,44 @@ def test_pictures(cli: Cli, clip: Path, tmp_path: Path, name: str) -> None:
     assert len(list((tmp_path / "pictures").glob("*.png"))) == FRAMES
     assert len(frames(Path(json.loads(first.stdout)["side_by_side"]))) == FRAMES
     assert "output" in json.loads(second.stdout)["reused"]
+
+
+def test_a_failure_is_json_too(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli("remove", clip, "--box", "900,0,910,9", "-o", tmp_path / "out.mp4", "--json")
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    assert told["kind"] == "InputError"
+    assert told["error"] in done.stderr
+
+
+def test_boxes_and_points_may_be_numbers(clip: Path, tmp_path: Path) -> None:
+    said, counted = tmp_path / "said.mkv", tmp_path / "counted.mkv"
+    aftermath.mask(clip, said, boxes=[BOX], points=["45,60"])
+    aftermath.mask(clip, counted, boxes=[(30, 40, 62, 84)], points=[(45, 60)])  # type: ignore[list-item]
+    assert said.read_bytes() == counted.read_bytes()
+
+
+def test_a_prompt_that_took_next_to_nothing_is_questioned(clip: Path, tmp_path: Path) -> None:
+    speck = np.full((12, 120, 160), 255, np.uint8)
+    speck[:, 50:54, 40:44] = 0
+    write_masks(tmp_path / "q.mkv", iter(speck), Fraction(12))
+    result = aftermath.remove(clip, tmp_path / "out.mp4", quadmask=tmp_path / "q.mkv")
+    assert any("only 16 pixels large" in line for line in result.warnings)
+
+
+def test_an_inverted_quadmask_is_questioned(clip: Path, tmp_path: Path) -> None:
+    levels = np.zeros((120, 160), np.uint8)
+    levels[50:80, 40:60] = 255
+    write_masks(tmp_path / "q.mkv", iter([levels] * 12), Fraction(12))
+    result = aftermath.remove(clip, tmp_path / "out.mp4", quadmask=tmp_path / "q.mkv")
+    assert any("is it inverted?" in line for line in result.warnings)
+
+
+def test_a_given_quadmask_is_grown_where_asked(clip: Path, tmp_path: Path) -> None:
+    levels = np.full((12, 120, 160), Level.KEEP, np.uint8)
+    levels[:, 50:60, 40:50] = Level.PRIMARY
+    write_masks(tmp_path / "q.mkv", iter(levels), Fraction(12))
+    for grow, wide in ((0, 10), (36, 16)):  # 36 pixels of 1920 are 3 of 160
+        options = MaskOptions(grow_px=grow)
+        result = aftermath.mask(clip, tmp_path / f"{grow}.mkv", quadmask=tmp_path / "q.mkv", options=options)
+        assert [int((frame[55] == Level.PRIMARY).sum()) for frame in read_masks(result.output)] == [wide] * 12

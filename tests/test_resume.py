@@ -230,3 +230,39 @@ def test_the_record_says_what_ran(clip: Path, tmp_path: Path) -> None:
     assert {"read", "segment", "scene", "reason", "output"} <= set(record["stage_times_s"])
     assert record["camera"] == result.camera
     assert record["engine"] == "draft"
+
+
+def test_a_plan_that_was_edited_is_followed_and_never_lost(clip: Path, tmp_path: Path) -> None:
+    first = remove(clip, tmp_path / "out.mp4")
+    plan = first.folder / "plan.json"
+    untouched, bytes_before = plan.read_text(), first.output.read_bytes()
+    blue = {
+        "noun": "blue thing",
+        "category": "physical",
+        "action": "stays",
+        "why": "",
+        "box": [80, 90, 96, 108],
+        "frames": [0, 12],
+    }
+    plan.write_text(json.dumps({"affected_objects": [blue]}))
+    for again in (remove(clip, tmp_path / "out.mp4"), remove(clip, tmp_path / "out.mp4")):
+        assert [thing.noun for thing in again.plan.applied] == ["blue thing"]
+        assert any("was edited: it is followed" in line for line in again.warnings)
+        assert "blue thing" in plan.read_text()
+    assert again.output.read_bytes() != bytes_before
+    forgotten = remove(clip, tmp_path / "out.mp4", fresh=True)
+    assert plan.read_text() == untouched
+    assert forgotten.output.read_bytes() == bytes_before
+    assert not any("edited" in line for line in forgotten.warnings)
+
+
+def test_a_quadmask_that_was_painted_in_is_not_made_again(clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "q.mkv"
+    aftermath.mask(clip, output, boxes=[BOX])
+    painted = output.read_bytes() + b"painted"
+    output.write_bytes(painted)
+    with pytest.raises(InputError, match="--quadmask"):
+        aftermath.mask(clip, output, boxes=[BOX])
+    assert output.read_bytes() == painted
+    aftermath.mask(clip, output, boxes=[BOX], fresh=True)
+    assert output.read_bytes() != painted

@@ -10,7 +10,19 @@ from pydantic.dataclasses import dataclass
 
 from aftermath.errors import InputError, plainly
 
-__all__ = ["Codec", "Engine", "MaskOptions", "ReasonerName", "Regions", "RemoveOptions", "SegmenterName"]
+__all__ = [
+    "Codec",
+    "Engine",
+    "Focus",
+    "Guide",
+    "MaskOptions",
+    "Memory",
+    "Quantize",
+    "ReasonerName",
+    "Regions",
+    "RemoveOptions",
+    "SegmenterName",
+]
 
 
 class Codec(StrEnum):
@@ -41,6 +53,39 @@ class ReasonerName(StrEnum):
     """Who decides what the object caused."""
 
     MOTION = "motion"
+
+
+class Memory(StrEnum):
+    """How the VOID model shares a graphics card's memory; ``auto`` takes the fastest that fits."""
+
+    AUTO = "auto"
+    FULL = "full"  # everything on the card
+    OFFLOAD = "offload"  # on the card what works at the moment
+    LOW = "low"  # block by block through the card
+    CPU = "cpu"  # no card at all
+
+
+class Quantize(StrEnum):
+    """How the transformer's weights are stored; all but ``none`` change the picture a little."""
+
+    NONE = "none"
+    FP8 = "fp8"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class Focus(StrEnum):
+    """What of the picture the VOID model sees: what changes with its surroundings, or all."""
+
+    AUTO = "auto"
+    WHOLE = "whole"
+
+
+class Guide(StrEnum):
+    """Whose motion the VOID model follows: its own first pass's, or that of the draft."""
+
+    NONE = "none"
+    DRAFT = "draft"
 
 
 class Regions(StrEnum):
@@ -86,6 +131,15 @@ class MaskOptions:
     regions: Annotated[
         Regions, Field(description="Affected regions: the things' own shapes, or whole grid cells.")
     ] = Regions.EXACT
+    grow_px: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Grow the object of a given mask or quadmask, in pixels of a 1920-pixel picture: "
+            "against a rim where it is drawn tighter than the object's blur.",
+        ),
+    ] = 0.0
     analysis_long_side_px: Annotated[
         int, Field(ge=64, le=4096, description="Long side of the picture that is analysed, pixels.")
     ] = 960
@@ -143,4 +197,25 @@ class RemoveOptions(MaskOptions):
         int,
         Field(ge=32, multiple_of=16, description="Height at which it paints; turned for an upright clip."),
     ] = 384
-    seed: Annotated[int, Field(ge=0, description="The same seed gives the same result.")] = 0
+    focus: Annotated[
+        Focus,
+        Field(description="VOID sees what changes and its surroundings at its full size, or the whole."),
+    ] = Focus.AUTO
+    guide: Annotated[
+        Guide,
+        Field(description="draft: VOID's second pass alone, moved as the draft moves (--plan directs it)."),
+    ] = Guide.NONE
+    memory: Annotated[
+        Memory, Field(description="How VOID shares the card's memory; auto takes the fastest that fits.")
+    ] = Memory.AUTO
+    quantize: Annotated[
+        Quantize, Field(description="Smaller weights for VOID; int8 and int4 need the extra quant.")
+    ] = Quantize.NONE
+    fast: Annotated[
+        bool, Field(description="VOID in fewer steps, with less padding: several times faster, not exact.")
+    ] = False
+    compile: Annotated[
+        bool, Field(description="Compile VOID's transformer first: pays where many clips follow.")
+    ] = False
+    offline: Annotated[bool, Field(description="Never ask the hub: VOID's weights must be here.")] = False
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="The same seed gives the same result.")] = 0

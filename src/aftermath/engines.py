@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from aftermath.config import Engine, RemoveOptions
-from aftermath.errors import InputError
-from aftermath.models import here
+from aftermath.config import Engine, Guide, RemoveOptions
+from aftermath.errors import InputError, extra_needed
+from aftermath.models import complete, here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -21,23 +21,52 @@ _PARTS = ("torch", "diffusers", "transformers")
 def missing(engine: Engine) -> str:
     """What ``engine`` lacks on this machine; empty where it can run."""
     if engine is Engine.VOID and any(find_spec(part) is None for part in _PARTS):
-        return 'the VOID model needs the extra void: pip install "aftermath[void]"'
+        return extra_needed("the VOID model", "void")
     return ""
 
 
 def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
     """The engine that will paint, and why. Raises `InputError` where the one asked for cannot run here."""
-    lacking = missing(Engine.VOID)
     if options.engine is Engine.DRAFT:
         return Engine.DRAFT, "asked for"
-    if options.engine is Engine.AUTO and (lacking or not options.model):
-        return Engine.DRAFT, lacking or "no --model was given"
+    lacking = missing(Engine.VOID)
+    published = not lacking and not options.model and complete(_passes(options))
+    if options.engine is Engine.AUTO:
+        if lacking:
+            return Engine.DRAFT, lacking
+        if options.model:
+            here(options.model)
+            return Engine.VOID, "a model was given"
+        if not published:
+            return Engine.DRAFT, "no --model was given, and the published weights are not on this machine"
+        if not _has_card():
+            return (
+                Engine.DRAFT,
+                "the published weights are here, but no graphics card (--engine void takes hours)",
+            )
+        return Engine.VOID, "the published weights and a graphics card are here"
     if lacking:
         raise InputError("engine void", lacking, "the engine draft runs on any computer")
-    if not options.model:
-        raise InputError("engine void", "must be given its weights", "name them with --model FOLDER_OR_NAME")
-    here(options.model)  # before a clip is analysed for nothing
-    return Engine.VOID, "asked for" if options.engine is Engine.VOID else "a model was given"
+    if not options.model and not published:
+        raise InputError(
+            "engine void",
+            "must be given its weights",
+            "name them with --model FOLDER_OR_NAME, or fetch the published ones with: aftermath models download",
+        )
+    if options.model:
+        here(options.model)  # before a clip is analysed for nothing
+    return Engine.VOID, "asked for"
+
+
+def _passes(options: RemoveOptions) -> tuple[int, ...]:
+    """The passes whose weights are needed."""
+    return (2,) if options.guide is Guide.DRAFT else tuple(range(1, options.passes + 1))
+
+
+def _has_card() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:
@@ -45,8 +74,22 @@ def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:
     if engine is Engine.VOID:
         from aftermath.render.void.renderer import Settings, VoidRenderer
 
-        size = options.model_height_px, options.model_width_px
-        return VoidRenderer(Settings(options.model, options.passes, options.steps, options.guidance, size))
+        return VoidRenderer(
+            Settings(
+                model=options.model,
+                passes=options.passes,
+                steps=options.steps,
+                guidance=options.guidance,
+                size=(options.model_height_px, options.model_width_px),
+                focus=options.focus,
+                guide=options.guide,
+                memory=options.memory,
+                quantize=options.quantize,
+                fast=options.fast,
+                compile=options.compile,
+                offline=options.offline,
+            )
+        )
     from aftermath.render.draft.renderer import DraftRenderer
 
     return DraftRenderer()

@@ -19,6 +19,7 @@ __all__ = [
     "OutOfMemory",
     "ReasonerError",
     "WeightsError",
+    "extra_needed",
     "plainly",
 ]
 
@@ -36,6 +37,11 @@ class InputError(AftermathError):
     def __init__(self, value: str, allowed: str, remedy: str = "") -> None:
         self.value, self.allowed, self.remedy = value, allowed, remedy
         super().__init__(f"{value}: {allowed}" + (f"; {remedy}" if remedy else ""))
+
+
+def extra_needed(what: str, extra: str) -> str:
+    """What ``what`` lacks, and how to install it: from the source, for the name on PyPI is another project's."""
+    return f'{what} needs the extra {extra}: in its folder, pip install ".[{extra}]" (or uv run --extra {extra} ...)'
 
 
 def plainly(complaint: str) -> str:

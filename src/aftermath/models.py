@@ -17,8 +17,8 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
-from aftermath.errors import InputError, WeightsError
-from aftermath.weights import check_finite
+from aftermath.errors import InputError, WeightsError, extra_needed
+from aftermath.weights import check_finite, find_shards, read_header
 
 __all__ = [
     "BASE",
@@ -26,6 +26,7 @@ __all__ = [
     "VOID",
     "KnownModel",
     "Progress",
+    "complete",
     "fetch",
     "here",
     "located",
@@ -46,8 +47,9 @@ _FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _FILES = ("*.json", "*.safetensors", "*.model")
 _BASE_FILES = ("model_index.json", *(f"{folder}/{file}" for folder in _FOLDERS for file in _FILES))
 _VOID_FILES = ("void_pass*.safetensors", "void_pass*.safetensors.index.json")
+_WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_EXTRA = 'the hub needs the extra: pip install "aftermath[void]"'
+_EXTRA = extra_needed("the hub", "void")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def located(
     ``only`` is the one file wanted of it. Raises `InputError` where there is no such path and the name is none of the
     hub's, `WeightsError` where it is not here and cannot be fetched.
     """
-    return here(model) or fetch(str(model), offline=offline, revision=revision, only=only)
+    kept = None if revision else _kept(str(model), only)
+    return here(model) or kept or fetch(str(model), offline=offline, revision=revision, only=only)
 
 
 def here(model: str | Path) -> Path | None:
@@ -219,6 +222,33 @@ def present(name: str, to: Path | None = None) -> dict[str, Path]:
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }
     return {own: path for own, path in files.items() if _wanted(own, _patterns(name))}
+
+
+def complete(pass_numbers: Sequence[int] = (1,)) -> bool:
+    """Whether all that VOID's passes need lies in the hub's cache, whole by its size."""
+    return _kept(BASE, None) is not None and all(_kept(VOID, pass_file(n)) for n in pass_numbers)
+
+
+def _kept(name: str, only: str | None) -> Path | None:
+    """The folder of a known model in the hub's cache, where what is used of it is there: the hub need not be asked."""
+    if name not in (BASE, VOID) or find_spec("huggingface_hub") is None:
+        return None
+    folder = _snapshot(name)
+    if folder is None or (name == VOID and only is None):
+        return None
+    try:
+        if only is not None:
+            files = find_shards(folder / only, ())
+        else:
+            files = [f for part in ("vae", "text_encoder") for f in find_shards(folder / part, _WEIGHTS)]
+        for file in files:
+            read_header(file)
+    except (WeightsError, OSError):
+        return None
+    configs = (
+        [] if name == VOID else [f"{part}/config.json" for part in ("transformer", "vae", "text_encoder")]
+    )
+    return folder if all((folder / config).is_file() for config in configs) else None
 
 
 def verify(folder: Path | None = None) -> Iterator[tuple[Path, str]]:

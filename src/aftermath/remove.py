@@ -186,7 +186,7 @@ def _finish(
         stage_times_s=dict(session.seconds),
         reused=tuple(session.reused),
     )
-    folder.write_text(folder.plan_file, reasoning.plan.to_json())
+    folder.keep_plan(reasoning.plan.to_json(), followed=session.follows_edit)
     plan = json.loads(reasoning.plan.to_json())
     record = run_record(
         **{name: value for name, value in vars(result).items() if name != "plan"},

@@ -153,6 +153,8 @@ def _all(name: str, values: Any, kind: type[_T], parse: Callable[[str], _T], for
         raise InputError(f"{name}={values!r}", "must be a list", f"its entries are text of the form {form}")
     read: list[_T] = []
     for value in values:
+        if isinstance(value, tuple | list) and all(isinstance(number, int | float) for number in value):
+            value = ",".join(map(str, value))  # (18, 84, 62, 132) says the same
         if not isinstance(value, str | kind):
             raise InputError(f"{value!r} in {name}", f"must be text of the form {form}")
         read.append(parse(value) if isinstance(value, str) else value)

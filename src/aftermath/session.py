@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.config import Codec, MaskOptions
-from aftermath.core import Clip, Plan
+from aftermath.core import Clip, Plan, grow_object
 from aftermath.errors import InputError
 from aftermath.media.arrays import load_arrays, save_arrays
 from aftermath.media.files import check_folder, is_same
@@ -72,6 +73,7 @@ class Session:
         self.warnings: list[str] = []
         self.seconds: dict[str, float] = {}
         self.reused: list[str] = []
+        self.follows_edit = False
         self.folder = RunFolder(work or default_folder(output), fresh=fresh, warn=self.warn)
         self._progress = progress or (lambda stage, done, total: None)
         self._key = ""
@@ -79,6 +81,7 @@ class Session:
     def __enter__(self) -> Self:
         self.folder.__enter__()
         forget_leftovers(self.output)
+        self._follow_edited_plan()
         self._key = key_of(code=code_digest(), versions=versions(), clip=digest(self.request.clip))
         return self
 
@@ -86,6 +89,15 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.folder.__exit__(kind, error, trace)
+
+    def _follow_edited_plan(self) -> None:
+        """A plan that somebody edited in the run folder is meant."""
+        edited = self.folder.edited_plan() if self.request.plan is None else None
+        self.follows_edit = edited is not None
+        if edited is not None:
+            Plan.check(edited, width=self.info.width, height=self.info.height)
+            self.request = replace(self.request, plan=edited)
+            self.warn(f"{edited} was edited: it is followed (--fresh forgets it)")
 
     def warn(self, message: str) -> None:
         """Remember a warning, once."""
@@ -126,7 +138,12 @@ class Session:
         """The user's quadmask, frame by frame. Raises `InputError` where it does not fit the clip."""
         assert self.request.quadmask is not None
         expect = len(self.clip), self.info.height, self.info.width
-        return iter(read_quadmask(self.request.quadmask, expect=expect))
+        return (self.grown(levels) for levels in read_quadmask(self.request.quadmask, expect=expect))
+
+    def grown(self, levels: np.ndarray) -> np.ndarray:
+        """One frame of what the user drew, at full size, grown as asked."""
+        wide = max(self.info.width, self.info.height) / 1920
+        return grow_object(levels, self.options.grow_px * wide)
 
     def arrays(
         self, stage: Stage, make: Callable[[Steps], Mapping[str, np.ndarray]], **depends_on: Any

@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_LEAST_PX = 40  # of the analysed picture
+_INVERTED_SHARE = 0.6
 
 
 def segment(session: Session) -> np.ndarray:
@@ -55,6 +57,7 @@ def segment(session: Session) -> np.ndarray:
         mask=_digest(request.mask),
         mask_frame=request.mask_frame,
         quadmask=_digest(request.quadmask),
+        grow_px=options.grow_px,
         segmenter=options.segmenter,
         long_side_px=options.analysis_long_side_px,
     )["primary"]
@@ -130,7 +133,14 @@ def write_quadmask(session: Session, levels: Quadmask) -> Path:
 
 
 def copy_quadmask(session: Session, quadmask: Path) -> None:
-    """The quadmask as the output, in the form that the output's suffix asks for."""
+    """The quadmask as the output, in the form that the output's suffix asks for. Raises `InputError` where somebody
+    painted in it since it was made."""
+    if session.folder.changed(Stage.OUTPUT, session.output):
+        raise InputError(
+            f"{session.output}",
+            "it was changed since it was made, which would be lost",
+            f"use it with remove --quadmask {session.output}, give -o another name, or forget it with --fresh",
+        )
     session.produce(
         Stage.OUTPUT,
         lambda steps: write_masks(session.output, read_masks(quadmask), session.info.frame_rate),
@@ -171,6 +181,7 @@ def paint(
             quadmask_source=lambda: ahead(read_masks(quadmask)),
             prompt=prompt,
             seed=options.seed,
+            warn=session.warn,
         )
         rendered = build_renderer(engine, options).render(job, session.steps("render"))
         pictures = _counted(read_frames(clip_file), len(levels), steps)
@@ -261,12 +272,23 @@ def _checked(session: Session, primary: np.ndarray) -> np.ndarray:
 
 
 def _question(session: Session, primary: np.ndarray) -> None:
-    """Warn where the object looks like a wall or a floor. A mask is not questioned: it says what it means."""
+    """Warn where the object is hardly anything, most of the picture, or looks like a wall or a floor."""
     from aftermath.segment.plausible import LARGE_SHARE, surface_sign
 
     clip, prompts = session.clip, session.request.prompts
     areas = primary.sum(axis=(1, 2))
     largest = int(areas.argmax())
+    if areas[largest] < _LEAST_PX:
+        session.warn(
+            f"the object is only {areas[largest]} pixels large where it is largest (frame {largest}, analysed at "
+            f"{clip.width}x{clip.height}): if it is larger, draw a --box round it"
+        )
+        return
+    if session.request.quadmask is not None and primary.mean() > _INVERTED_SHARE:
+        session.warn(
+            f"the quadmask calls {primary.mean():.0%} of the picture the object: 0 is the object and 255 is kept; "
+            "is it inverted?"
+        )
     if prompts.boxes:  # what was drawn is meant; what has spread far beyond it is not
         boxes = [prompt.box.scaled(*clip.scale) for prompt in prompts.boxes]
         drawn_px = sum(box.width * box.height for box in boxes)
@@ -312,7 +334,9 @@ def _with_primary(levels: np.ndarray, primary: np.ndarray) -> np.ndarray:
 
 
 def _given_mask(session: Session, path: Path, num_frames: int) -> Iterator[np.ndarray]:
-    return iter(read_binary_mask(path, expect=(num_frames, session.info.height, session.info.width)))
+    for mask in read_binary_mask(path, expect=(num_frames, session.info.height, session.info.width)):
+        drawn = np.where(mask, np.uint8(Level.PRIMARY), np.uint8(Level.KEEP))
+        yield session.grown(drawn) == Level.PRIMARY
 
 
 def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene) -> Hint:
@@ -401,7 +425,8 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Reasoning:
 def _void_options(options: RemoveOptions) -> list[object]:
     """What changes what the model paints."""
     size = options.model_height_px, options.model_width_px
-    return [options.model, options.passes, options.steps, options.guidance, *size]
+    means = options.focus, options.guide, options.memory, options.quantize, options.fast
+    return [options.model, options.passes, options.steps, options.guidance, *size, *means]
 
 
 def _digest(path: Path | None) -> str | None:

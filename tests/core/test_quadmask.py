@@ -1,10 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aftermath.core import Level, Quadmask, check_levels, quantise
+from aftermath.core import Level, Quadmask, check_levels, grow_object, quantise
 from aftermath.errors import InputError
 
 LEVELS = (0, 63, 127, 255)
@@ -68,3 +69,19 @@ def test_a_picture_off_the_levels_is_refused(value):
     picture[:5] = 0
     picture[0, :8] = value  # ringing on 2 % of the pixels
     check_levels(picture, "a mask")
+
+
+@given(st.integers(0, 4), st.integers(0, 2**32 - 1))
+def test_growing_the_object_keeps_what_is_affected(radius: int, seed: int) -> None:
+    levels = np.random.default_rng(seed).choice(
+        np.array([0, 63, 127, 255], np.uint8), (9, 13), p=(0.05, 0.05, 0.3, 0.6)
+    )
+    grown = grow_object(levels, radius)
+    was, now = Quadmask(levels[None]), Quadmask(grown[None])
+    away = cv2.distanceTransform(
+        (levels > Level.OVERLAP).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
+    if was.primary.any():
+        assert (now.primary[0] >= (away <= radius - 0.5)).all()
+        assert not now.primary[0][away > radius + 0.5].any()
+    assert np.array_equal(now.affected, was.affected)

@@ -182,7 +182,15 @@ def test_nothing_moves_and_nothing_is_claimed():
     assert removal.reasoning.plan.applied == () and removal.reasoning.masks == {}
 
 
-@pytest.mark.parametrize("make", [passing, collision, stopped, standing])
+def drifting() -> Removal:
+    """A red box that rests throughout, seen by a camera that drifts by ten pixels."""
+    camera = np.tile(np.eye(3), (32, 1, 1))
+    camera[:, 0, 2], camera[:, 1, 2] = np.linspace(0, -9, 32), np.linspace(0, 4, 32)
+    box = Thing(line((0, 160, 90)), RED, (44, 40), round=False)
+    return Removal(Drawn({"box": box}, camera=camera), "box")
+
+
+@pytest.mark.parametrize("make", [passing, collision, stopped, standing, drifting])
 def test_the_objects_shadow_is_found(make):
     removal = make()
     (thing,) = (t for t in removal.reasoning.plan.affected if t.action is Action.VANISHES)
@@ -256,7 +264,7 @@ def mirrored() -> tuple[Clip, np.ndarray]:
     frames, masks = [], np.zeros((24, 120, 200), bool)
     for t in range(24):
         frame, x = np.repeat(floor, 3, axis=2), 30 + 5 * t
-        box = np.float32((220, 130, 20))
+        box = np.array((220, 130, 20), np.float32)
         frame[70:100, x : x + 30] += 0.35 * (box - frame[70:100, x : x + 30])
         frame[62:90, x - 18 : x] *= 0.65
         frame[40:70, x : x + 30] = box

@@ -320,3 +320,65 @@ def test_prompts_that_lead_to_nothing_are_refused():
         segment(clip, points=(PointPrompt(10, 10, positive=False),))
     with pytest.raises(InputError):
         segment(clip)
+
+
+def glass(background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A tumbler whose upper left and middle base show the background through them, within a dark rim; the rim's colour
+    stands beside it too, so that colours do not tell."""
+    background = background.copy()
+    background[50:130, 92:98] *= 0.7
+    outside, inside = square(150, 90, 44) > 0.5, square(150, 90, 42) > 0.5
+    clear = np.zeros_like(outside)
+    clear[46:64, 106:150] = clear[124:135, 134:166] = True
+    picture = paint(background, outside.astype(float), RED, 150, 90)
+    picture[clear] = background[clear]
+    picture[clear & outside & ~inside] *= 0.7
+    return picture, outside
+
+
+def test_a_bite_that_shows_the_background_belongs_to_the_thing():
+    picture, truth = glass(texture(HEIGHT, WIDTH, contrast=8))
+    mask = segment(clip_of([picture] * 6), boxes=(BoxPrompt(Box(106, 46, 195, 135)),))
+    assert overlap(mask, truth[None]).min() > 0.97
+
+
+def test_a_true_notch_stays_open():
+    background = texture(HEIGHT, WIDTH, contrast=8)
+    truth = square(150, 90, 44) > 0.5
+    truth[46:64, 106:150] = False
+    picture = paint(background, truth.astype(float), RED, 150, 90)
+    mask = segment(clip_of([picture] * 6), boxes=(BoxPrompt(Box(106, 46, 195, 135)),))
+    assert overlap(mask, truth[None]).min() > 0.97
+
+
+def with_a_second_thing(path: list) -> tuple[Clip, np.ndarray, np.ndarray]:
+    """A red square at rest and a green disc along ``path`` before it: the clip and both true masks."""
+    thing, second = square(150, 100, 44), np.stack([disc(x, y, 17) for x, y in path])
+    picture = paint(texture(HEIGHT, WIDTH), thing, RED, 150, 100)
+    pictures = [paint(picture, cover, GREEN, *at) for cover, at in zip(second, path, strict=True)]
+    return clip_of(pictures), thing > 0.5, second > 0.5
+
+
+def test_what_falls_into_a_thing_and_stays_goes_with_it():
+    falls = [(140, min(20 + 8 * t, 116)) for t in range(24)]
+    clip, thing, disc_seen = with_a_second_thing(falls)
+    mask = segment(clip, boxes=(BoxPrompt(Box(105, 55, 196, 146)),))
+    entering = disc_seen[6] & thing
+    assert (mask[6] & entering).sum() < 0.3 * entering.sum()  # still half outside: a thing of its own
+    assert overlap(mask, thing[None])[10:].min() > 0.93
+
+
+def test_what_passes_before_a_thing_does_not_go_with_it():
+    clip, thing, disc_seen = with_a_second_thing([(30 + 10 * t, 100) for t in range(24)])
+    mask = segment(clip, boxes=(BoxPrompt(Box(105, 55, 196, 146)),))
+    assert overlap(mask, thing[None] & ~disc_seen).min() > 0.9
+    within = slice(10, 15)
+    assert (mask & disc_seen)[within].sum() < 0.1 * disc_seen[within].sum()
+
+
+def test_a_hole_that_is_there_from_the_start_stays_a_hole():
+    background = texture(HEIGHT, WIDTH)
+    ring = disc(150, 90, 40) * (1 - disc(150, 90, 18))
+    clip = clip_of([paint(background, ring, RED, 150, 90)] * 12)
+    mask = segment(clip, masks=(MaskPrompt(ring > 0.5),))
+    assert overlap(mask, (ring > 0.5)[None]).min() > 0.9

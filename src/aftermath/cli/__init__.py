@@ -96,6 +96,7 @@ app.add_typer(models_app, name="models")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite stop tidies up like Ctrl-C
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="aftermath")

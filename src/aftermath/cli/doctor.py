@@ -37,6 +37,7 @@ def examine() -> dict[str, Any]:
         "codecs": {str(codec): name in av.codecs_available for codec, name in _ENCODERS.items()},
         "engines": {str(e): missing(e) or "ready" for e in Engine if e is not Engine.AUTO},
         "auto": f"{engine}: {why}",
+        "card": _card(),
     }
 
 
@@ -51,7 +52,20 @@ def report(found: dict[str, Any], *, as_json: bool) -> None:
     lines += [f"{'codec ' + c:<32} {'ready' if ok else 'missing'}" for c, ok in found["codecs"].items()]
     lines += [f"{'engine ' + engine:<32} {state}" for engine, state in found["engines"].items()]
     lines += [f"{'engine auto':<32} takes {found['auto']}"]
+    lines += [f"{'graphics card':<32} {found['card'] or 'none seen'}"]
     typer.echo("\n".join(lines))
+
+
+def _card() -> str:
+    """The card that the VOID model would use, and its free memory; empty where there is none, or no torch to see it."""
+    if missing(Engine.VOID):
+        return ""
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        return f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    return "Apple, shared memory" if torch.backends.mps.is_available() else ""
 
 
 def _memory_gb() -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -34,14 +35,14 @@ def execute(
 
     ``going_on``: the words of the clip and its prompt with which ``remove`` would go on from a quadmask.
     """
-    with guarded(debug=display.debug):
+    with guarded(debug=display.debug, as_json=display.json):
         result = _with_progress(work, display)
     _tell(result, display, going_on)
 
 
 @contextmanager
-def guarded(*, debug: bool) -> Iterator[None]:
-    """Tell what fails in one line and leave by its exit code: raises `typer.Exit` in its place."""
+def guarded(*, debug: bool, as_json: bool = False) -> Iterator[None]:
+    """Tell what fails in one line, also ``as_json``, and leave by its exit code: raises `typer.Exit` in its place."""
     try:
         yield
     except KeyboardInterrupt:
@@ -51,6 +52,8 @@ def guarded(*, debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exc()
         say(_line(error))
+        if as_json:
+            typer.echo(json.dumps({"error": _line(error), "kind": type(error).__name__}, ensure_ascii=False))
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ def as_json(result: Result) -> str:
 
 def as_text(result: Result, going_on: Sequence[str] = ()) -> str:
     """The result in a few lines; the last say how to go on from a quadmask, see `execute`."""
-    frames = f"{result.num_frames} frames of {result.width}x{result.height}"
+    plural = "" if result.num_frames == 1 else "s"
+    frames = f"{result.num_frames} frame{plural} of {result.width}x{result.height}"
     made = {stage: time_s for stage, time_s in result.stage_times_s.items() if stage not in result.reused}
     lines = [
         f"{result.output}: {frames}, {sum(made.values()):.0f} s of work",
@@ -43,11 +45,16 @@ def as_text(result: Result, going_on: Sequence[str] = ()) -> str:
     lines += [f"  note      {note}" for note in result.notes]
     lines.append(f"  look at   {result.contact_sheet}")
     if going_on:
-        command = ["aftermath", "remove", *going_on, "--work", str(result.folder), "-o", "out.mp4"]
-        plan = result.folder / "plan.json"
+        # inside `uv run` the program is not on the path of the shell that it came from
+        program = (
+            ["uv", "run", "--no-dev", "aftermath"]
+            if "UV_RUN_RECURSION_DEPTH" in os.environ
+            else ["aftermath"]
+        )
+        command = [*program, "remove", *going_on, "--work", str(result.folder), "-o", "out.mp4"]
         lines.append(f"  next      {shlex.join(command)}")
         if "--plan" not in going_on:
-            lines.append(f"            (with --plan {shlex.quote(str(plan))} where you edited that)")
+            lines.append(f"            (what you edit in {result.folder / 'plan.json'} is followed)")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from aftermath.core.clip import Clip
 from aftermath.core.geometry import Box, Grid, fit_long_side, valid_length
 from aftermath.core.plan import Action, AffectedObject, Belonging, Category, PathPoint, Plan
-from aftermath.core.quadmask import Level, Quadmask, check_levels, quantise
+from aftermath.core.quadmask import Level, Quadmask, check_levels, grow_object, quantise
 
 __all__ = [
     "Action",
@@ -19,6 +19,7 @@ __all__ = [
     "Quadmask",
     "check_levels",
     "fit_long_side",
+    "grow_object",
     "quantise",
     "valid_length",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from aftermath.errors import InputError
 
-__all__ = ["BOUNDS", "Level", "Quadmask", "check_levels", "quantise"]
+__all__ = ["BOUNDS", "Level", "Quadmask", "check_levels", "grow_object", "quantise"]
 
 
 class Level(IntEnum):
@@ -40,6 +40,20 @@ def quantise(values: np.ndarray) -> np.ndarray:
         return values.copy()
     rows = np.ascontiguousarray(values).reshape(len(np.atleast_1d(values)), -1)
     return cv2.LUT(rows, _NEAREST).reshape(values.shape)  # NumPy's own indexing takes three times as long
+
+
+def grow_object(levels: np.ndarray, radius_px: float) -> np.ndarray:
+    """One frame of a quadmask, uint8 (H, W), in which the object reaches ``radius_px`` further on every side."""
+    reach = round(radius_px)
+    if reach < 1:
+        return levels
+    size = 2 * reach + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    grown = cv2.dilate((levels <= Level.OVERLAP).astype(np.uint8), disc) > 0
+    out = levels.copy()
+    out[grown & (levels == Level.KEEP)] = Level.PRIMARY
+    out[grown & (levels == Level.AFFECTED)] = Level.OVERLAP
+    return out
 
 
 def check_levels(values: np.ndarray, name: str) -> None:

@@ -203,6 +203,24 @@ class RunFolder:
             return None
         return record
 
+    def changed(self, stage: Stage, target: Path) -> bool:
+        """Whether a stage's file, ``target``, is there but no longer what was made: somebody worked on it."""
+        record = self._read_record(stage)
+        return record is not None and target.exists() and digest(target) != record.sha256
+
+    def edited_plan(self) -> Path | None:
+        """The plan, where somebody changed it since it was written, in this run or one before."""
+        known = self._read_plan_record()
+        if known is None or not self.plan_file.is_file():
+            return None
+        return self.plan_file if known["followed"] or digest(self.plan_file) != known["sha256"] else None
+
+    def keep_plan(self, text: str, *, followed: bool) -> None:
+        """Write the plan, and remember what was written. ``followed``: it is the user's own, and stays so."""
+        self.write_text(self.plan_file, text)
+        known = {"sha256": digest(self.plan_file), "followed": followed}
+        self.write_text(self._plan_record, json.dumps(known))
+
     def keep(self, stage: Stage, record: Record) -> None:
         """Declare a stage finished."""
         text = json.dumps(asdict(record), indent=1, default=_plain)
@@ -226,21 +244,33 @@ class RunFolder:
             self._warn(f"the record of the stage {stage} was damaged; the stage is made again")
             return None
 
+    @property
+    def _plan_record(self) -> Path:
+        return self.root / "stages" / "plan.json"
+
+    def _read_plan_record(self) -> dict[str, Any] | None:
+        try:
+            known = json.loads(self._plan_record.read_text(encoding="utf-8"))
+            return {"sha256": str(known["sha256"]), "followed": bool(known["followed"])}
+        except (ValueError, TypeError, KeyError, OSError):
+            return None
+
     def _tidy(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
         for path in (*(self.file(stage) for stage in _FILES), *map(self._record_file, Stage)):
             forget_leftovers(path)
-        for path in (self.run_file, self.plan_file):
+        for path in (self.run_file, self.plan_file, self._plan_record):
             forget_leftovers(path)
         self.scratch.mkdir()
         if self._fresh:
             for stage in Stage:  # the files stay: the user may have given one of them back as input
                 self._record_file(stage).unlink(missing_ok=True)
+            self._plan_record.unlink(missing_ok=True)
 
     def _unusable(self, error: OSError) -> InputError:
         self._remove_created()
-        allowed = f"a folder that can be written ({error.strerror})"
-        return InputError(f"run folder {self.root}", allowed, "give another with --work")
+        allowed = f"it cannot be made or written ({error.strerror})"
+        return InputError(f"run folder {self.root}", allowed, "give another with --work, or write elsewhere")
 
     def _remove_created(self) -> None:
         if self._created is not None:

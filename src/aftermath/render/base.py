@@ -31,7 +31,7 @@ class Job:
 
     ``clip``, ``quadmask``, ``scene`` and ``masks`` are at the analysed size. ``source`` starts a new pass over the
     frames at full size as often as the renderer needs; ``quadmask_source`` does the same for the full-size quadmask,
-    uint8 (H, W).
+    uint8 (H, W). ``warn`` takes what the user should know of the result.
     """
 
     clip: Clip
@@ -43,6 +43,7 @@ class Job:
     quadmask_source: Callable[[], Iterator[np.ndarray]]
     prompt: str = ""
     seed: int = 0
+    warn: Callable[[str], None] = lambda message: None
 
 
 @dataclass

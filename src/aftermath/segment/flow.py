@@ -13,6 +13,7 @@ from aftermath.errors import InputError
 from aftermath.scene.base import Camera
 from aftermath.scene.camera import estimate_camera
 from aftermath.segment.base import PointPrompt, Progress, Prompts
+from aftermath.segment.contained import fill_contained
 from aftermath.segment.memory import between, settled
 from aftermath.segment.prompt_region import Surroundings, region_of_box, region_of_points, take_away
 from aftermath.segment.shapes import grown
@@ -152,6 +153,7 @@ def _followed(work: _Work, one: _Object) -> np.ndarray:
             for t in range(key + direction, end, direction):
                 masks[t] = tracker.step(frames[t], between(work.camera, t - direction, t))
                 work.tick()
+    fill_contained(masks, keys)
     one.masks = masks
     return masks
 

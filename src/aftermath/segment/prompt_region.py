@@ -10,8 +10,9 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost, grab_cut
-from aftermath.segment.memory import Memory, Plate, Window, difference, largest
-from aftermath.segment.shapes import filled, grown, main_parts
+from aftermath.segment.memory import Memory, Plate, Window, difference
+from aftermath.segment.outline import without_bites
+from aftermath.segment.shapes import edge_strength, filled, grown, main_parts
 
 __all__ = ["Surroundings", "region_of_box", "region_of_points", "take_away"]
 
@@ -90,10 +91,12 @@ def region_of_box(
     _mark(labels, image, window, positive, negative, 0.03 * min(box.width, box.height))
     if _moves_alone(scene.moved[window], inside, inside):
         found = _cut_by_motion(scene, window, labels)
+        found = main_parts(filled(found, 0.1), labels == cv2.GC_FGD)
     else:
-        found = grab_cut(image, labels)
+        found = main_parts(filled(grab_cut(image, labels), 0.1), labels == cv2.GC_FGD)
+        found = without_bites(found, image, labels == cv2.GC_BGD)
     mask = np.zeros((height, width), bool)
-    mask[window] = main_parts(filled(found, 0.1), labels == cv2.GC_FGD)
+    mask[window] = found
     return mask
 
 
@@ -133,7 +136,7 @@ def _mark(
     smooth = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5)
     inner = [_shifted(points, window, labels.shape) for points in (positive, negative)]
     for point in inner[1]:
-        labels[_grown_region(smooth, _edge_strength(smooth), point, inner[0])] = cv2.GC_BGD
+        labels[_grown_region(smooth, edge_strength(smooth), point, inner[0])] = cv2.GC_BGD
     for point in inner[0]:
         near = np.zeros(labels.shape, np.uint8)
         cv2.circle(near, point, max(2, round(radius)), 1, -1)
@@ -156,7 +159,7 @@ def region_of_points(
     part of.
     """
     smooth = cv2.medianBlur(cv2.cvtColor(scene.image, cv2.COLOR_RGB2LAB), 5)
-    edges = _edge_strength(smooth)
+    edges = edge_strength(smooth)
     seeds, probable = np.zeros(scene.moved.shape, bool), _hull(positive, scene.moved.shape)
     for point in positive:
         region = _grown_region(smooth, edges, point, negative)
@@ -204,7 +207,7 @@ def _parts_at(mask: np.ndarray, points: list[tuple[int, int]]) -> np.ndarray:
 def take_away(image: np.ndarray, mask: np.ndarray, negative: list[tuple[int, int]]) -> np.ndarray:
     """``mask``, bool (H, W), without the parts that the ``negative`` points (x, y) lie on; crumbs go with them."""
     smooth = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5)
-    edges = _edge_strength(smooth)
+    edges = edge_strength(smooth)
     left = mask.copy()
     for point in negative:
         if left[point[1], point[0]]:
@@ -254,9 +257,3 @@ def _flood(lab: np.ndarray, point: tuple[int, int], levels: int) -> np.ndarray:
     span = (2 * levels, levels, levels)  # lightness varies more within a thing than colour does
     cv2.floodFill(lab.copy(), reached, point, (0, 0, 0), span, span, flags)
     return reached[1:-1, 1:-1] > 0
-
-
-def _edge_strength(lab: np.ndarray) -> np.ndarray:
-    """Morphological gradient over all channels: float32 (H, W)."""
-    square = np.ones((3, 3), np.uint8)
-    return largest(cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, square)).astype(np.float32)

@@ -1,11 +1,19 @@
-"""Masks as shapes: grown, without pinholes, without crumbs."""
+"""Masks as shapes: grown, without pinholes, without crumbs; and the edges that they may follow."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-__all__ = ["filled", "grown", "main_parts"]
+from aftermath.segment.memory import largest
+
+__all__ = ["edge_strength", "filled", "grown", "main_parts"]
+
+
+def edge_strength(lab: np.ndarray) -> np.ndarray:
+    """Morphological gradient over all channels of ``lab``, uint8 (H, W, 3): float32 (H, W)."""
+    gradient = cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return largest(gradient).astype(np.float32)
 
 
 def filled(mask: np.ndarray, share: float) -> np.ndarray:

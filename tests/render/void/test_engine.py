@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ pytest.importorskip("torch", reason="the extra void is not installed")
 from tiny import save_tiny_model
 
 import aftermath
-from aftermath.config import Codec, Engine, RemoveOptions
+from aftermath.config import Codec, Engine, Guide, Memory, Quantize, RemoveOptions
 from aftermath.core import Level
 from aftermath.errors import InputError
 from aftermath.media.masks import read_masks
@@ -69,6 +72,39 @@ def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Pat
     assert not np.array_equal(first, painted("d.mkv", guidance=7))
 
 
+def test_the_published_weights_are_found_where_the_hub_keeps_them(
+    cli: Cli, environment: dict[str, str], clip: Path, model: Path, tmp_path: Path
+):
+    """And nothing is asked of the network, which is not there."""
+    hub = tmp_path / "hub"
+    environment |= {"HF_HUB_CACHE": str(hub), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    told = json.loads(cli("doctor", "--json").stdout)
+    assert told["auto"].startswith("draft: no --model was given")
+    base = put_in_cache(hub, "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP")
+    shutil.copytree(model, base, dirs_exist_ok=True)
+    (base / "model_index.json").write_text("{}")
+    weights = base / "transformer" / "diffusion_pytorch_model.safetensors"
+    shutil.move(weights, put_in_cache(hub, "netflix/void-model") / "void_pass1.safetensors")
+    told = json.loads(cli("doctor", "--json").stdout)
+    assert told["auto"].startswith("draft: the published weights are here, but no graphics card")
+    size = ("--model-width-px", 64, "--model-height-px", 48, "--steps", 1)
+    done = cli("remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4", "--engine", "void", *size, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert any("--prompt" in line for line in told["warnings"])
+    two = cli("remove", clip, "--box", BOX, "-o", tmp_path / "two.mp4", "--engine", "void", "--passes", 2)
+    assert (two.returncode, "aftermath models download" in two.stderr) == (2, True)
+
+
+def put_in_cache(hub: Path, name: str) -> Path:
+    """An empty snapshot of a model, laid out as the hub's client does."""
+    place = hub / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    return place / "snapshots" / ("0" * 40)
+
+
 @pytest.mark.parametrize("name", ["no/such/folder", "nothing here"])
 def test_a_model_that_is_none_is_refused_before_anything_is_made(name: str, clip: Path, tmp_path: Path):
     options = dataclasses.replace(SMALL, model=name)
@@ -88,3 +124,45 @@ def check(clip: Path, output: Path, quadmask: Path, num_frames: int) -> None:
         kept = levels == Level.KEEP
         assert differs[~kept].mean() > 0.5
         assert not differs[kept].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"memory": Memory.LOW}, "graphics card"),
+        ({"quantize": Quantize.INT4}, "quant"),
+        ({"guide": Guide.DRAFT, "passes": 2}, "first pass"),
+        ({"model_width_px": 70}, "multiple of 16"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options: dict, complaint: str, clip: Path, model: Path, tmp_path: Path):
+    if "quantize" in options and find_spec("bitsandbytes"):
+        pytest.skip("the extra quant is installed")
+    with pytest.raises(InputError, match=complaint) as raised:
+        chosen = dataclasses.replace(SMALL, model=str(model), **options)
+        aftermath.remove(clip, tmp_path / "out.mkv", boxes=[BOX], options=chosen)
+    assert "\n" not in str(raised.value)
+
+
+KEYS = {"_void_options"}
+
+
+def test_every_option_is_read(clip: Path, model: Path, tmp_path: Path):
+    """By the code that acts on it: keys of stages and the record of a run do not count."""
+    read: set[str] = set()
+
+    class Watched(RemoveOptions):
+        def __getattribute__(self, name: str):
+            frame = sys._getframe(1)
+            if (
+                frame.f_globals.get("__name__", "").startswith("aftermath.")
+                and frame.f_code.co_name not in KEYS
+            ):
+                read.add(name)
+            return super().__getattribute__(name)
+
+    for engine in (Engine.VOID, Engine.DRAFT):
+        small = {item.name: getattr(SMALL, item.name) for item in dataclasses.fields(SMALL)}
+        options = Watched(**small | {"engine": engine, "model": str(model), "fast": True})
+        aftermath.remove(clip, tmp_path / f"{engine}.mkv", boxes=[BOX], prompt="a table", options=options)
+    assert {item.name for item in dataclasses.fields(RemoveOptions)} - read == set()

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch", reason="the extra void is not installed")
 from tiny import CASES, golden, pipeline, text_encoder, vae  # noqa: E402
 
 from aftermath.render.void import MaskLevels, VoidPipelineOutput  # noqa: E402
-from aftermath.render.void.conditioning import encode, mask_pixels, video_pixels  # noqa: E402
+from aftermath.render.void.conditioning import mask_pixels, video_pixels  # noqa: E402
 from aftermath.render.void.decode import decode  # noqa: E402
+from aftermath.render.void.encode import encode  # noqa: E402
 
 PASSES = [name for name in CASES if name.startswith("pass")]
 

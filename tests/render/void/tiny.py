@@ -28,9 +28,8 @@ def golden(name: str) -> dict[str, torch.Tensor]:
     return load_file(GOLDEN / f"{name}.safetensors")
 
 
-@cache
 def transformer() -> CogVideoXTransformer3DModel:
-    """Two layers, two heads of 16; strictly loaded."""
+    """Two layers, two heads of 16; strictly loaded. A new one at each call, since it may be shrunk or moved."""
     model = CogVideoXTransformer3DModel(**CONFIG["transformer"])
     model.load_state_dict(golden("transformer"))
     return model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from aftermath.models import BASE, VOID, located, pass_file
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.weights import Tensor, check_finite, find_shards, read_header
 
-__all__ = ["load_pipeline"]
+__all__ = ["load_pipeline", "load_text_encoder", "num_weights", "text_encoder_files"]
 
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors",)
 _TRANSFORMERS = ("model.safetensors",)
@@ -36,6 +37,8 @@ def load_pipeline(
     pass_number: int = 1,
     weights: str | Path | None = None,
     dtype: torch.dtype = torch.bfloat16,
+    text: bool = True,
+    vae: AutoencoderKLCogVideoX | None = None,
     offline: bool = False,
     revision: str | None = None,
     verify: bool = False,
@@ -50,6 +53,8 @@ def load_pipeline(
             ``void_pass1.safetensors`` or ``void_pass2.safetensors``, or a name on the hub. Where None: those in the
             base model's own folder, else the published ones; a saved `VoidPipeline` has its own.
         dtype: of all weights; what must not be float16 stays float32.
+        text: load the text encoder and its tokenizer too; without them prompts come as embeddings.
+        vae: one that is loaded already, for the second pass.
         offline: use only what is on this machine.
         revision: of ``model``, where it is a name on the hub.
         verify: also look for NaN, which reads every file once more.
@@ -61,37 +66,68 @@ def load_pipeline(
     if pass_number not in (1, 2):
         raise InputError(f"pass {pass_number}", "it must be 1 or 2")
     folder = located(model, offline=offline, revision=revision)
-    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
-    own = (pass_file(pass_number), *_DIFFUSERS)
-    if weights is not None:
-        painter = find_shards(located(weights, offline=offline), own)
-    elif index.get("_class_name") == VoidPipeline.__name__:
-        painter = find_shards(folder / "transformer", _DIFFUSERS)
-    elif (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():
-        painter = find_shards(folder, own[:1])
-    else:
-        painter = find_shards(located(VOID, offline=offline, only=own[0]), own)
-    parts = {
-        "vae": find_shards(folder / "vae", _DIFFUSERS),
-        "text_encoder": find_shards(folder / "text_encoder", _TRANSFORMERS),
-    }
+    painter = _painter(folder, pass_number, weights, offline)
+    vae_files = [] if vae is not None else find_shards(folder / "vae", _DIFFUSERS)
+    text_files = find_shards(folder / "text_encoder", _TRANSFORMERS) if text else []
     if verify:
-        for path in [*painter, *parts["vae"], *parts["text_encoder"]]:
+        for path in [*painter, *vae_files, *text_files]:
             check_finite(path)
     with init_empty_weights(include_buffers=False):
         transformer = CogVideoXTransformer3DModel.from_config(_transformer_config(folder / "transformer"))
-        vae = AutoencoderKLCogVideoX.from_config(_json(folder / "vae" / "config.json"))
-        text_encoder = T5EncoderModel(T5Config(**_json(folder / "text_encoder" / "config.json")))
     _fill(transformer, painter, dtype, base=folder / "transformer")
-    _fill(vae, parts["vae"], dtype)
-    _fill(text_encoder, parts["text_encoder"], dtype)
+    if vae is None:
+        with init_empty_weights(include_buffers=False):
+            vae = AutoencoderKLCogVideoX.from_config(_json(folder / "vae" / "config.json"))  # type: ignore[assignment]
+        _fill(vae, vae_files, dtype)
+    tokenizer, text_encoder = _text(folder, text_files, dtype) if text else (None, None)
     return VoidPipeline(
-        _tokenizer(folder / "tokenizer"),
+        tokenizer,
         text_encoder,
         vae,  # type: ignore[arg-type]  # from_config's type is that of its mixin
         transformer,  # type: ignore[arg-type]
         _scheduler(_json(folder / "scheduler" / "scheduler_config.json"), pass_number),
     )
+
+
+def load_text_encoder(
+    model: str | Path = BASE, *, dtype: torch.dtype = torch.bfloat16, offline: bool = False
+) -> tuple[Any, T5EncoderModel]:
+    """The tokenizer and the text encoder of ``model`` alone, on the CPU; see `load_pipeline`."""
+    folder = located(model, offline=offline)
+    return _text(folder, find_shards(folder / "text_encoder", _TRANSFORMERS), dtype)
+
+
+def text_encoder_files(model: str | Path = BASE, *, offline: bool = False) -> list[Path]:
+    """The files that decide what a prompt is encoded to; see `load_pipeline`."""
+    folder = located(model, offline=offline)
+    tokenizer = sorted(path for path in (folder / "tokenizer").glob("*") if path.is_file())
+    return [*find_shards(folder / "text_encoder", _TRANSFORMERS), *tokenizer]
+
+
+def num_weights(model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False) -> int:
+    """Numbers in the transformer of a pass, by its files' headers; see `load_pipeline`."""
+    files = _painter(located(model, offline=offline), pass_number, None, offline)
+    return sum(math.prod(tensor.shape) for file in files for tensor in read_header(file).values())
+
+
+def _painter(folder: Path, pass_number: int, weights: str | Path | None, offline: bool) -> list[Path]:
+    """The files of the transformer of a pass."""
+    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    own = (pass_file(pass_number), *_DIFFUSERS)
+    if weights is not None:
+        return find_shards(located(weights, offline=offline), own)
+    if index.get("_class_name") == VoidPipeline.__name__:
+        return find_shards(folder / "transformer", _DIFFUSERS)
+    if (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():
+        return find_shards(folder, own[:1])
+    return find_shards(located(VOID, offline=offline, only=own[0]), own)
+
+
+def _text(folder: Path, files: list[Path], dtype: torch.dtype) -> tuple[Any, T5EncoderModel]:
+    with init_empty_weights(include_buffers=False):
+        text_encoder = T5EncoderModel(T5Config(**_json(folder / "text_encoder" / "config.json")))
+    _fill(text_encoder, files, dtype)
+    return _tokenizer(folder / "tokenizer"), text_encoder
 
 
 def _fill(module: Any, shards: list[Path], dtype: torch.dtype, *, base: Path | None = None) -> None:

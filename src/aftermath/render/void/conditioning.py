@@ -6,21 +6,16 @@ Every number here is what the published weights met; docs/fidelity.md says where
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import torch
 
 from aftermath.core import Level
 from aftermath.errors import InputError
 
-if TYPE_CHECKING:
-    from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
-
 __all__ = [
     "REFERENCE_NOISE",
     "MaskLevels",
     "check_quadmask",
-    "encode",
     "latent_frames",
     "mask_pixels",
     "mask_strength",
@@ -91,16 +86,6 @@ def video_pixels(video: torch.Tensor, noise: torch.Tensor | None) -> torch.Tenso
     if noise is None:
         return pixels
     return pixels + torch.where(pixels == -1, 0.0, REFERENCE_NOISE * noise.to(pixels))
-
-
-def encode(vae: AutoencoderKLCogVideoX, pixels: torch.Tensor) -> torch.Tensor:
-    """(B, 3, T, H, W) pixels to (B, T', C, h, w) latents: the posterior's mode, scaled. One clip at a time, so that
-    memory does not grow with the batch."""
-    latents = [
-        vae.encode(one[None].to(vae.device, vae.dtype)).latent_dist.mode()  # type: ignore[union-attr]
-        for one in pixels
-    ]
-    return torch.cat(latents).transpose(1, 2) * vae.config["scaling_factor"]
 
 
 def transformer_input(latents: torch.Tensor, mask: torch.Tensor, video: torch.Tensor) -> torch.Tensor:

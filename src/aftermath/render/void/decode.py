@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from aftermath.render.void.tiles import in_tiles
+
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["decode", "decoded_chunks"]
-
-_Cache = dict[str, Any] | None
+__all__ = ["come_back", "decode", "decoded_chunks"]
 
 
 def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> torch.Tensor:
@@ -26,23 +26,35 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> torch.Tensor:
     return torch.cat(list(decoded_chunks(vae, latents)), dim=2)
 
 
+@torch.no_grad()
 def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[torch.Tensor]:
     """The frames of one latent, then of two at a time: (B, 3, 1 or 8 or 4, H, W). Memory does not grow with length.
 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is decoded in tiles.
     """
-    come_back = getattr(getattr(vae, "_hf_hook", None), "pre_forward", None)
-    if come_back is not None:  # what diffusers does before decode(): a model that was offloaded comes back
-        come_back(vae)
+    come_back(vae)
     z = latents.transpose(1, 2) / vae.config["scaling_factor"]
-    tiles = _tiles(vae, z.shape[-2], z.shape[-1])
-    caches: dict[tuple[int, int], _Cache] = {}
+    caches: dict[tuple[int, int], Any] = {}
+
+    def decode_tile(tile: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
+        if vae.post_quant_conv is not None:
+            tile = vae.post_quant_conv(tile)
+        frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
+        return frames
+
     doublers = _doublers(vae)
     length = z.shape[2]
     for start in [0, *range(1, length, 2)]:
         chunk = z[:, :, start : 1 if start == 0 else min(start + 2, length)].to(vae.device, vae.dtype)
         with _doubling(doublers if start > 0 else []):
-            yield _decode_chunk(vae, chunk, tiles, caches)
+            yield in_tiles(vae, chunk, decode_tile, decoding=True)
+
+
+def come_back(vae: AutoencoderKLCogVideoX) -> None:
+    """Bring a VAE that was offloaded back to its device, as diffusers does before its own encode() and decode()."""
+    hook = getattr(getattr(vae, "_hf_hook", None), "pre_forward", None)
+    if hook is not None:
+        hook(vae)
 
 
 def _doublers(vae: AutoencoderKLCogVideoX) -> list[torch.nn.Module]:
@@ -70,54 +82,3 @@ def _doubling(doublers: list[torch.nn.Module]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _tiles(vae: AutoencoderKLCogVideoX, height: int, width: int) -> tuple[range, range]:
-    """Where tiles begin, latent rows and columns; one where no tiling is asked for or needed."""
-    tall, wide = vae.tile_latent_min_height, vae.tile_latent_min_width
-    if not vae.use_tiling or (height <= tall and width <= wide):
-        return range(1), range(1)
-    rows = range(0, height, int(tall * (1 - vae.tile_overlap_factor_height)))
-    return rows, range(0, width, int(wide * (1 - vae.tile_overlap_factor_width)))
-
-
-def _decode_chunk(
-    vae: AutoencoderKLCogVideoX,
-    chunk: torch.Tensor,
-    tiles: tuple[range, range],
-    caches: dict[tuple[int, int], _Cache],
-) -> torch.Tensor:
-    """One chunk in space: tile by tile, each with its own memory of the chunk before, blended where they overlap."""
-    tops, lefts = tiles
-    if len(tops) == len(lefts) == 1:
-        return _decode_tile(vae, chunk, (0, 0), caches)
-    tall, wide = vae.tile_latent_min_height, vae.tile_latent_min_width
-    blend_y = int(vae.tile_sample_min_height * vae.tile_overlap_factor_height)
-    blend_x = int(vae.tile_sample_min_width * vae.tile_overlap_factor_width)
-    keep_y, keep_x = vae.tile_sample_min_height - blend_y, vae.tile_sample_min_width - blend_x
-    above: list[torch.Tensor] = []
-    bands = []
-    for top in tops:
-        row = [
-            _decode_tile(vae, chunk[..., top : top + tall, left : left + wide], (top, left), caches)
-            for left in lefts
-        ]
-        for index, tile in enumerate(row):
-            if above:
-                tile = vae.blend_v(above[index], tile, blend_y)
-            row[index] = vae.blend_h(row[index - 1], tile, blend_x) if index else tile
-        bands.append(torch.cat([tile[..., :keep_y, :keep_x] for tile in row], dim=-1))
-        above = row
-    return torch.cat(bands, dim=-2)
-
-
-def _decode_tile(
-    vae: AutoencoderKLCogVideoX,
-    tile: torch.Tensor,
-    place: tuple[int, int],
-    caches: dict[tuple[int, int], _Cache],
-) -> torch.Tensor:
-    if vae.post_quant_conv is not None:
-        tile = vae.post_quant_conv(tile)
-    frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
-    return frames

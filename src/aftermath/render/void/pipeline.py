@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
@@ -19,13 +21,14 @@ from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
 from aftermath.core.geometry import valid_length
-from aftermath.errors import InputError
+from aftermath.errors import InputError, WeightsError
 from aftermath.render.void import conditioning
 from aftermath.render.void.conditioning import MaskLevels, latent_frames
 from aftermath.render.void.decode import decode
+from aftermath.render.void.encode import chunk_lengths, encoded_chunks
 from aftermath.render.void.windows import Window, joined, windows
 
-__all__ = ["VoidPipeline", "VoidPipelineOutput"]
+__all__ = ["VoidPipeline", "VoidPipelineOutput", "encode_texts"]
 
 _MAX_TOKENS = 226
 
@@ -131,55 +134,146 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         embeds = self._embeds(
             len(video), prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guided
         )
-        device, dtype = self._execution_device, self.transformer.dtype
-        shape = self._latent_shape(video)
-        start = randn_tensor(shape, generator, device, dtype) if latents is None else latents
-        now = start.to(device, dtype) * self.scheduler.init_noise_sigma
-        if reference_noise is None:
-            reference_noise = randn_tensor(tuple(video.shape), generator, device, torch.float32)
-        mask_latents, video_latents = self._conditions(
-            video, quadmask, levels, reference_noise.to(video.device)
+        lengths = chunk_lengths(video.shape[2])
+        if latents is None:
+            latents = self.draw_latents(self._latent_shape(video), generator)
+        each = generator if isinstance(generator, list) else [generator] * len(video)
+        noise = [None] * len(video) if reference_noise is None else reference_noise[:, None].unbind()
+        mask_latents = torch.cat([self.mask_latents(one[None].split(lengths, 1), levels) for one in quadmask])
+        video_latents = torch.cat(
+            [
+                self.video_latents(
+                    clip[None].split(lengths, 2), drawn, None if own is None else own.split(lengths, 2)
+                )
+                for clip, drawn, own in zip(video, each, noise, strict=True)
+            ]
         )
+        now = self.denoise(
+            latents,
+            mask_latents,
+            video_latents,
+            embeds,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            window_frames=window_frames,
+            overlap_frames=overlap_frames,
+            callback_on_step_end=callback_on_step_end,
+        )
+        frames = None if output_type == "latent" else self._decoded(now)
+        self.maybe_free_model_hooks()
+        return VoidPipelineOutput(frames=frames, latents=now)
 
-        parts = windows(shape[1], window_frames, overlap_frames)
+    # The parts of a call, for whoever has more frames than memory.
+
+    def draw_latents(
+        self, shape: tuple[int, ...], generator: torch.Generator | list[torch.Generator] | None
+    ) -> torch.Tensor:
+        """Noise to start from, (B, T', C, h, w)."""
+        return randn_tensor(shape, generator, self._execution_device, self.transformer.dtype)
+
+    @torch.no_grad()
+    def mask_latents(self, quadmask: Iterable[torch.Tensor], levels: MaskLevels) -> torch.Tensor:
+        """What the model sees of a quadmask: (1, T', C, h, w), on the device that denoises.
+
+        ``quadmask``: uint8 (1, n, H, W) chunks of the lengths that `chunk_lengths` says.
+        """
+        return self._encoded(conditioning.mask_pixels(chunk, levels) for chunk in quadmask)
+
+    @torch.no_grad()
+    def video_latents(
+        self,
+        video: Iterable[torch.Tensor],
+        generator: torch.Generator | None = None,
+        reference_noise: Iterable[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """What the model sees of a clip: (1, T', C, h, w), on the device that denoises.
+
+        ``video``: float (1, 3, n, H, W) chunks in [0, 1] of the lengths that `chunk_lengths` says.
+        ``reference_noise``: standard normal, in the same chunks; drawn from ``generator`` where None.
+        """
+        if reference_noise is None:
+            pixels = (
+                conditioning.video_pixels(
+                    chunk, randn_tensor(tuple(chunk.shape), generator, chunk.device, torch.float32)
+                )
+                for chunk in video
+            )
+        else:
+            pixels = (
+                conditioning.video_pixels(chunk, noise.to(chunk.device))
+                for chunk, noise in zip(video, reference_noise, strict=True)
+            )
+        return self._encoded(pixels)
+
+    def _encoded(self, pixels: Iterable[torch.Tensor]) -> torch.Tensor:
+        device, dtype = self._execution_device, self.transformer.dtype
+        return torch.cat([part.to(device, dtype) for part in encoded_chunks(self.vae, pixels)], dim=1)
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        latents: torch.Tensor,
+        mask_latents: torch.Tensor,
+        video_latents: torch.Tensor,
+        embeds: torch.Tensor,
+        *,
+        num_inference_steps: int = 30,
+        guidance_scale: float = 1.0,
+        window_frames: int = 85,
+        overlap_frames: int = 16,
+        callback_on_step_end: StepCallback | None = None,
+    ) -> torch.Tensor:
+        """From noise to the latents of the scene without the object, (B, T', C, h, w); see `__call__`.
+
+        All latents are (B, T', C, h, w); ``embeds`` (B, 226, D), where guided (2 B, 226, D) with the negative half
+        first. Raises `WeightsError` where the model gives numbers that are none.
+        """
+        device, dtype = self._execution_device, self.transformer.dtype
+        now = latents.to(device, dtype) * self.scheduler.init_noise_sigma
+        embeds = embeds.to(device, dtype)
+        parts = windows(now.shape[1], window_frames, overlap_frames)
+        rotary = functools.cache(self._rotary)
         self._interrupt = False
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        with (
+            warnings.catch_warnings()
+        ):  # diffusers' solvers ask torch for arrays in a way that NumPy deprecates
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
         with self.progress_bar(total=num_inference_steps) as bar:  # type: ignore[call-arg]
             for index, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
                     break
 
-                def step(
+                def predict(
                     part: torch.Tensor, window: Window, timestep: torch.Tensor = timestep
                 ) -> torch.Tensor:
                     here = slice(*window)
-                    prediction = self._predict(
-                        part, mask_latents[:, here], video_latents[:, here], embeds, timestep, guidance_scale
+                    joint = conditioning.transformer_input(
+                        part, mask_latents[:, here], video_latents[:, here]
                     )
-                    return self.scheduler.step(prediction, timestep, part, return_dict=False)[0]
+                    return self._predict(joint, embeds, timestep, guidance_scale, rotary, window)
 
-                now = joined(now, parts, step).to(dtype)
+                # the solver's step is linear in the prediction, so windows are joined before it, once
+                prediction = joined(now, parts, predict)
+                now = self.scheduler.step(prediction, timestep, now, return_dict=False)[0].to(dtype)
+                _check_finite(now)
                 if callback_on_step_end is not None:
                     told = callback_on_step_end(self, index, int(timestep), {"latents": now})
                     now = (told or {}).get("latents", now)
                 bar.update()
-        frames = None if output_type == "latent" else self._decoded(now)
-        self.maybe_free_model_hooks()
-        return VoidPipelineOutput(frames=frames, latents=now)
+        return now
 
     def encode_prompt(self, prompt: str | list[str]) -> torch.Tensor:
-        """(B, 226, D) embeddings. Padding is attended to, as it was in training: no attention mask is passed."""
+        """(B, 226, D) embeddings; see `encode_texts`."""
         if self.text_encoder is None or self.tokenizer is None:
             raise InputError(
                 "a prompt for a pipeline without its text encoder",
                 "it must be given as prompt_embeds",
                 "load the text encoder, or encode the prompt beforehand",
             )
-        texts = [prompt] if isinstance(prompt, str) else list(prompt)
-        tokens = self.tokenizer(
-            texts, padding="max_length", max_length=_MAX_TOKENS, truncation=True, return_tensors="pt"
+        return encode_texts(
+            self.tokenizer, self.text_encoder, [prompt] if isinstance(prompt, str) else prompt
         )
-        return self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
 
     def _embeds(
         self,
@@ -217,36 +311,27 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             )
         return embeds.to(self._execution_device, self.transformer.dtype).expand(batch, -1, -1)
 
-    def _conditions(
-        self, video: torch.Tensor, quadmask: torch.Tensor, levels: MaskLevels, noise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mask and video latents, each (B, T', C, h, w)."""
-        mask = conditioning.encode(self.vae, conditioning.mask_pixels(quadmask, levels))
-        seen = conditioning.encode(self.vae, conditioning.video_pixels(video, noise))
-        device, dtype = self._execution_device, self.transformer.dtype
-        return mask.to(device, dtype), seen.to(device, dtype)
-
     def _predict(
         self,
-        latents: torch.Tensor,
-        mask: torch.Tensor,
-        video: torch.Tensor,
+        joint: torch.Tensor,
         embeds: torch.Tensor,
         timestep: torch.Tensor,
         guidance_scale: float,
+        rotary: Callable[[int, int, int], tuple[torch.Tensor, torch.Tensor]],
+        window: Window,
     ) -> torch.Tensor:
         """The model's prediction for one window, float32, guided where ``embeds`` hold a negative half."""
-        guided = len(embeds) > len(latents)
-        joint = conditioning.transformer_input(latents, mask, video)
+        guided = len(embeds) > len(joint)
         joint = torch.cat([joint, joint]) if guided else joint
-        height, width = (side // self.transformer.config["patch_size"] for side in latents.shape[-2:])
-        prediction = self.transformer(
-            hidden_states=joint,
-            encoder_hidden_states=embeds,
-            timestep=timestep.expand(len(joint)),
-            image_rotary_emb=self._rotary(latents.shape[1], height, width),
-            return_dict=False,
-        )[0].float()
+        patch = self.transformer.config["patch_size"]
+        with self.transformer.cache_context(f"window {window[0]}"):
+            prediction = self.transformer(
+                hidden_states=joint,
+                encoder_hidden_states=embeds,
+                timestep=timestep.expand(len(joint)),
+                image_rotary_emb=rotary(joint.shape[1], joint.shape[-2] // patch, joint.shape[-1] // patch),
+                return_dict=False,
+            )[0].float()
         if not guided:
             return prediction
         negative, positive = prediction.chunk(2)
@@ -321,6 +406,24 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         for given, shape, name in shapes:
             if given is not None and tuple(given.shape) != shape:
                 raise InputError(f"{name} of shape {tuple(given.shape)}", f"it must be {shape}")
+
+
+@torch.no_grad()
+def encode_texts(tokenizer: Any, text_encoder: T5EncoderModel, texts: list[str]) -> torch.Tensor:
+    """(B, 226, D) embeddings on the encoder's device. Padding is attended to, as it was in training: no attention mask
+    is passed."""
+    tokens = tokenizer(
+        texts, padding="max_length", max_length=_MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
+    return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
+
+
+def _check_finite(latents: torch.Tensor) -> None:
+    if not bool(torch.isfinite(latents).all()):
+        raise WeightsError(
+            "the model gives numbers that are none (NaN or infinity): its weights are damaged, or too large for "
+            f"{latents.dtype}; aftermath models verify reads them through"
+        )
 
 
 def _mask_levels(value: MaskLevels | str) -> MaskLevels:

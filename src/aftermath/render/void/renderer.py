@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from aftermath.config import Focus, Guide, Memory, Quantize
+from aftermath.core import Box, Level
 from aftermath.core.geometry import valid_length
+from aftermath.errors import InputError
+from aftermath.models import BASE
 from aftermath.render.base import Job, Progress, Rendered
-from aftermath.render.void.checkpoint import BASE, load_pipeline
-from aftermath.render.void.conditioning import MaskLevels
-from aftermath.render.void.frames import model_quadmask, model_size, model_video, padded_indices, source_frame
+from aftermath.render.void.checkpoint import load_pipeline, num_weights
+from aftermath.render.void.conditioning import MaskLevels, latent_frames
+from aftermath.render.void.decode import decoded_chunks
+from aftermath.render.void.encode import chunk_lengths
+from aftermath.render.void.frames import (
+    focus_box,
+    model_quadmask,
+    model_size,
+    model_video,
+    padded,
+    padded_indices,
+    source_frame,
+)
+from aftermath.render.void.memory import Placement, choose, free, on_less, place, shrink
 from aftermath.render.void.noise import motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
+from aftermath.render.void.text import prompt_embeddings
 from aftermath.scene.raft import best_flow
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 __all__ = ["Settings", "VoidRenderer"]
 
-_WINDOW, _LONGEST = 85, 197  # frames
+_WINDOW, _OVERLAP, _LONGEST = 85, 16, 197  # frames
+_SEEDS = 0x9E3779B97F4A7C15  # apart: what starts the latents must not be what is laid on the video
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,104 @@ class Settings:
     steps: int = 0
     guidance: float = 0.0
     size: tuple[int, int] = (384, 672)
+    focus: Focus = Focus.AUTO
+    guide: Guide = Guide.NONE
+    memory: Memory = Memory.AUTO
+    quantize: Quantize = Quantize.NONE
+    fast: bool = False
+    compile: bool = False
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class _View:
+    """What the model sees of a clip: ``box`` of each frame, at ``size`` (h, w), ``num`` frames at their ``places``."""
+
+    box: Box
+    size: tuple[int, int]
+    num: int
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, job: Job, settings: Settings) -> _View:
+        width, height = job.clip.source_width, job.clip.source_height
+        size = model_size(width, height, settings.size)
+        box = Box(0, 0, width, height)
+        if settings.focus is Focus.AUTO:
+            box = focus_box((levels != Level.KEEP for levels in job.quadmask), size, width, height)
+        num = len(job.quadmask)
+        # the published padding makes short clips as long as the window; the fast way does without
+        least = valid_length(num) if settings.fast else _WINDOW
+        return cls(box, size, num, padded_indices(num, least, valid_length(max(num, _LONGEST))))
+
+    @property
+    def lengths(self) -> list[int]:
+        """Frames that the VAE reads at a time."""
+        return chunk_lengths(len(self.places))
+
+    @property
+    def latents(self) -> int:
+        """Of the padded clip."""
+        return latent_frames(len(self.places))
+
+    def video(self, job: Job) -> Iterator[torch.Tensor]:
+        """Chunks (1, 3, n, h, w) in [0, 1]."""
+        frames = padded(model_video(job.source(), self.size, self.box), self.num, self.places)
+        return (chunk.movedim(0, 1)[None] for chunk in self._chunks(frames))
+
+    def quadmask(self, job: Job) -> Iterator[torch.Tensor]:
+        """Chunks (1, n, h, w) of the four levels."""
+        frames = padded(model_quadmask(job.quadmask_source(), self.size, self.box), self.num, self.places)
+        return (chunk[None] for chunk in self._chunks(frames))
+
+    def _chunks(self, frames: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for length in self.lengths:
+            yield torch.stack(list(islice(frames, length)))
+
+
+class _Steps:
+    """Progress and time of a run whose parts are counted as they come."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, *_: Any) -> None:
+        self._done = min(self._done + 1, self._total)
+        self._progress(self._done, self._total)
+
+    def rewind(self, done: int) -> None:
+        """What was done after ``done`` is done again."""
+        self._done = done
+
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        return self._done
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the time of what is inside to a part of the run."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - started, 2)
+
+    def counted(self, chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The same chunks, each a step."""
+        for chunk in chunks:
+            yield chunk
+            self()
+
+
+@dataclass
+class _Run:
+    """What one pass leaves to the next: the models that stay, and what the clip was encoded to."""
+
+    placement: Placement
+    vae: AutoencoderKLCogVideoX | None = None
+    video_latents: torch.Tensor | None = None
 
 
 class VoidRenderer:
@@ -57,86 +178,208 @@ class VoidRenderer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if settings.guide is Guide.DRAFT and settings.passes == 2:
+            raise InputError(
+                "guide draft with two passes", "it stands in for the first pass", "leave --passes away"
+            )
 
     def render(self, job: Job, progress: Progress) -> Rendered:
         """Paint the whole clip at the model's size, then hand it out frame by frame at the source's.
 
         A clip of another length is padded as the weights met it, and the padding left out again. What is padded,
-        however long, goes through the model in overlapping windows. Raises `WeightsError` where there are no weights.
+        however long, goes through the model in overlapping windows; frames are encoded and decoded in a stream, so
+        that only latents lie in memory. Raises `WeightsError` where there are no weights, `OutOfMemory` where no mode
+        fits.
         """
-        size = model_size(job.clip.source_width, job.clip.source_height, self._settings.size)
-        video, quadmask = model_video(job.source(), size), model_quadmask(job.quadmask_source(), size)
-        num = len(video)
-        places = padded_indices(num, _WINDOW, valid_length(max(num, _LONGEST)))
-        clip = video[places].permute(1, 0, 2, 3)[None].contiguous(), quadmask[places][None]
-        generator = torch.Generator().manual_seed(job.seed)
-        passes = _PASSES[: self._settings.passes]
-        total = sum(self._settings.steps or one.steps for one in passes)
-        done, painted = 0, None
+        settings, view = self._settings, _View.of(job, self._settings)
+        model = settings.model or BASE
+        passes = _PASSES[1:] if settings.guide is Guide.DRAFT else _PASSES[: settings.passes]
+        passes = tuple(self._asked(one) for one in passes)
+        steps = _Steps(progress, _num_steps(view, passes))
+        with steps.timed("text"):
+            wanted, other = prompt_embeddings(model, [job.prompt, ""], offline=settings.offline)
+        picture_px = view.size[0] * view.size[1]
+        weights = num_weights(model, passes[0].number, offline=settings.offline)
+        run = _Run(choose(settings.memory, settings.quantize, weights, picture_px))
+        motion, latents = self._guided(job, view), None
         for one in passes:
-            noise = None if painted is None else _noise_along(painted, generator)
-
-            def step(*_: Any) -> None:
-                nonlocal done
-                done += 1
-                progress(done, total + 1)
-
-            painted = self._paint(one, clip, job.prompt, noise, generator, step)
-        assert painted is not None
-        progress(total + 1, total + 1)
+            if latents is not None:
+                motion = motion_of(_pictures(self._decoded(run, latents, job, steps)), best_flow())
+            with steps.timed("noise"):
+                generator = torch.Generator().manual_seed(job.seed)
+                noise = None if motion is None else warp_noise(motion, *view.size, generator=generator)
+            embeds = torch.cat([other, wanted]) if one.guidance > 1 else wanted
+            latents = self._paint(one, job, view, run, noise, embeds, steps)
         report: dict[str, object] = {
-            "passes": len(passes),
-            "model_size": list(size),
-            "padded_to": len(places),
+            "passes": [
+                {"number": one.number, "steps": one.steps, "guidance": one.guidance} for one in passes
+            ],
+            "model_size": list(view.size),
+            "seen": [view.box.x0, view.box.y0, view.box.x1, view.box.y1],
+            "padded_to": len(view.places),
+            "memory": str(run.placement.mode),
+            "device": str(run.placement.device),
+            "quantize": str(settings.quantize),
+            "fast": settings.fast,
+            "guide": str(settings.guide),
+            "seconds": steps.seconds,
         }
-        return Rendered(_at_source_size(painted[:num], job), report)
+        assert latents is not None
+        frames = islice(self._decoded(run, latents, job, steps), view.num)
+        width, height = job.clip.source_width, job.clip.source_height
+        return Rendered((source_frame(frame, view.box, width, height) for frame in frames), report)
+
+    def _asked(self, one: _Pass) -> _Pass:
+        """A pass with what the user chose."""
+        from aftermath.render.void.fast import FAST_STEPS
+
+        usual = FAST_STEPS[one.number] if self._settings.fast else one.steps
+        return replace(
+            one, steps=self._settings.steps or usual, guidance=self._settings.guidance or one.guidance
+        )
+
+    def _guided(self, job: Job, view: _View) -> Any:
+        """The motion that the first pass to run follows; None for its own."""
+        return None
 
     def _paint(
         self,
         one: _Pass,
-        clip: tuple[torch.Tensor, torch.Tensor],
-        prompt: str,
+        job: Job,
+        view: _View,
+        run: _Run,
         noise: torch.Tensor | None,
-        generator: torch.Generator,
-        step: Any,
+        embeds: torch.Tensor,
+        steps: _Steps,
     ) -> torch.Tensor:
-        """One pass: float (T, 3, h, w) in [0, 1]."""
-        pipe = _on_device(load_pipeline(self._settings.model or BASE, pass_number=one.number, dtype=_dtype()))
-        pipe.set_progress_bar_config(disable=True)
-        out = pipe(
-            *clip,
-            prompt_embeds=pipe.encode_prompt(prompt),
-            num_inference_steps=self._settings.steps or one.steps,
-            guidance_scale=self._settings.guidance or one.guidance,
-            mask_levels=one.levels,
-            latents=noise,
-            generator=generator,
-            callback_on_step_end=step,
-        )
-        assert out.frames is not None
-        return out.frames[0].permute(1, 0, 2, 3).float().cpu()
+        """One pass, in the smallest memory mode that it takes: latents (1, T', C, h, w), on the CPU."""
+        begun = steps.done
 
+        def attempt(placement: Placement) -> torch.Tensor:
+            steps.rewind(begun)
+            run.placement = placement
+            pipe = self._ready(one, job, run, steps)
+            try:
+                with _best_attention(placement.device):
+                    return self._denoised(pipe, one, job, view, run, noise, embeds, steps)
+            finally:
+                pipe.remove_all_hooks()  # they hold what they move
+                pipe.register_modules(transformer=None)  # the VAE goes on alone
+                free()
 
-def _noise_along(painted: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Noise that moves as the first pass's result does, (1, T', C, h, w)."""
-    frames = ((frame * 255).byte().permute(1, 2, 0).numpy() for frame in painted)
-    height, width = painted.shape[-2:]
-    return warp_noise(motion_of(frames, best_flow()), height, width, generator=generator)
+        latents, run.placement = on_less(run.placement, attempt, job.warn)
+        return latents
 
+    def _ready(self, one: _Pass, job: Job, run: _Run, steps: _Steps) -> VoidPipeline:
+        """The pipeline of a pass, where and how the memory mode says."""
+        settings, placement = self._settings, run.placement
+        with steps.timed("load"):
+            pipe = load_pipeline(
+                settings.model or BASE,
+                pass_number=one.number,
+                dtype=placement.loaded,
+                text=False,
+                vae=None if run.vae is None else run.vae.cpu(),
+                offline=settings.offline,
+            )
+            pipe.set_progress_bar_config(disable=True)
+            if pipe.vae.dtype != placement.dtype:
+                torch.nn.Module.to(pipe.vae, placement.dtype)  # diffusers' own warns of what the VAE has not
+            run.vae = pipe.vae
+            shrink(pipe.transformer, placement)
+            place(pipe, placement)
+        if settings.fast:
+            from aftermath.render.void.fast import hurry
 
-def _at_source_size(painted: torch.Tensor, job: Job) -> Iterator[np.ndarray]:
-    for frame in painted:
-        yield source_frame(frame, job.clip.source_width, job.clip.source_height)
-
-
-def _dtype() -> torch.dtype:
-    """bfloat16 where it is fast."""
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-
-
-def _on_device(pipe: VoidPipeline) -> VoidPipeline:
-    """On a GPU only what works at the moment; Apple's and the processor hold all of it."""
-    if torch.cuda.is_available():
-        pipe.enable_model_cpu_offload()
+            hurry(pipe, reuse=placement.mode is not Memory.LOW)
+        if settings.compile:
+            if placement.mode in (Memory.FULL, Memory.CPU) and placement.storage is None:
+                pipe.transformer.compile_repeated_blocks()
+            else:
+                job.warn(
+                    f"--compile is left out: weights that are moved or unpacked ({placement.mode}) are not"
+                )
         return pipe
-    return pipe.to("mps") if torch.backends.mps.is_available() else pipe
+
+    def _denoised(
+        self,
+        pipe: VoidPipeline,
+        one: _Pass,
+        job: Job,
+        view: _View,
+        run: _Run,
+        noise: torch.Tensor | None,
+        embeds: torch.Tensor,
+        steps: _Steps,
+    ) -> torch.Tensor:
+        with steps.timed("encode"):
+            mask = pipe.mask_latents(steps.counted(view.quadmask(job)), one.levels)
+            if run.video_latents is None:  # the second pass sees the same clip
+                apart = torch.Generator().manual_seed((job.seed + _SEEDS) % 2**63)
+                run.video_latents = pipe.video_latents(steps.counted(view.video(job)), apart).cpu()
+        if noise is None:
+            noise = pipe.draw_latents(tuple(mask.shape), torch.Generator().manual_seed(job.seed))
+        with steps.timed("denoise"):
+            return pipe.denoise(
+                noise,
+                mask,
+                run.video_latents.to(mask),
+                embeds,
+                num_inference_steps=one.steps,
+                guidance_scale=one.guidance,
+                window_frames=_WINDOW,
+                overlap_frames=_OVERLAP,
+                callback_on_step_end=steps,
+            ).cpu()
+
+    def _decoded(self, run: _Run, latents: torch.Tensor, job: Job, steps: _Steps) -> Iterator[torch.Tensor]:
+        """The frames of latents, (3, h, w) in [0, 1] on the CPU; in tiles where the memory asks for it."""
+        vae = run.vae
+        assert vae is not None
+        vae.to(run.placement.device)  # type: ignore[arg-type]
+        shown = 0
+        while True:
+            try:
+                chunks = steps.counted(decoded_chunks(vae, latents.to(vae.dtype)))
+                for frame in islice(_frames(chunks), shown, None):
+                    yield frame
+                    shown += 1
+                return
+            except torch.OutOfMemoryError:
+                if vae.use_tiling:
+                    raise
+            job.warn("the memory was not enough to decode whole pictures: going on in tiles")
+            free()
+            vae.enable_tiling()
+
+
+def _frames(chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    for chunk in chunks:
+        yield from (chunk[0].float() / 2 + 0.5).clamp(0, 1).cpu().unbind(1)
+
+
+def _pictures(frames: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
+    """uint8 (h, w, 3)."""
+    for frame in frames:
+        yield (frame * 255).byte().permute(1, 2, 0).numpy()
+
+
+def _num_steps(view: _View, passes: tuple[_Pass, ...]) -> int:
+    """A chunk through the VAE, or a step of the solver, each counts as one."""
+    encoded, decoded = len(view.lengths), 1 + view.latents // 2
+    return encoded + sum(encoded + one.steps + decoded for one in passes)
+
+
+def _best_attention(device: torch.device) -> Any:
+    """The fastest attention that the card has, in the order of their speed."""
+    if device.type != "cuda":
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    order = [
+        SDPBackend.CUDNN_ATTENTION,
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.MATH,
+    ]
+    return sdpa_kernel(order, set_priority=True)

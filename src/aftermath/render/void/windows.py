@@ -1,6 +1,8 @@
-"""Clips longer than the model's window: overlapping windows, joined after every step.
+"""Clips longer than the model's window: overlapping windows, joined in every step.
 
-Temporal multidiffusion (after Bar-Tal et al., "MultiDiffusion", ICML 2023) as the published pass 1 does it.
+Temporal multidiffusion (after Bar-Tal et al., "MultiDiffusion", ICML 2023) as the published pass 1 does it, but for
+what is averaged: the predictions, not the latents after the solver's step. The steps of its solver are linear in the
+prediction, so both are the same, and one step for all windows lets a solver remember earlier ones.
 """
 
 from __future__ import annotations
@@ -42,16 +44,15 @@ def windows(num_latents: int, window_frames: int, overlap_frames: int) -> list[W
 
 
 def joined(
-    latents: torch.Tensor, parts: list[Window], step: Callable[[torch.Tensor, Window], torch.Tensor]
+    latents: torch.Tensor, parts: list[Window], predict: Callable[[torch.Tensor, Window], torch.Tensor]
 ) -> torch.Tensor:
-    """``step`` each window of ``latents`` (B, T', C, h, w), and average what they say where they overlap.
+    """``predict`` each window of ``latents`` (B, T', C, h, w), and average what they say where they overlap.
 
     The weights rise and fall linearly over an overlap and are 1 elsewhere; a window so short that both meet in one
-    latent falls there, as in the reference. The sum is kept in float32; the result has
-    the latents' own type.
+    latent falls there, as in the reference. The sum and the result are float32.
     """
     if len(parts) == 1:
-        return step(latents, parts[0]).to(latents.dtype)
+        return predict(latents, parts[0]).float()
     canvas = torch.zeros_like(latents, dtype=torch.float32)
     total = canvas.new_zeros(latents.shape[1])
     for index, (start, stop) in enumerate(parts):
@@ -63,10 +64,10 @@ def joined(
             down = _ramp(stop - max(parts[index + 1][0], start)).flip(0).to(weight)
             weight[-len(down) :] = down
         canvas[:, start:stop] += (
-            weight[:, None, None, None] * step(latents[:, start:stop], (start, stop)).float()
+            weight[:, None, None, None] * predict(latents[:, start:stop], (start, stop)).float()
         )
         total[start:stop] += weight
-    return (canvas / total[:, None, None, None]).to(latents.dtype)
+    return canvas / total[:, None, None, None]
 
 
 def _ramp(length: int) -> torch.Tensor:

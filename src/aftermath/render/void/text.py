@@ -1,0 +1,73 @@
+"""Prompts to embeddings, kept on the disk: the text encoder is as large as the model, and is needed for seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from aftermath.media.runs import key_of, write_whole
+from aftermath.render.void.checkpoint import load_text_encoder, text_encoder_files
+from aftermath.render.void.memory import available_bytes, free
+from aftermath.render.void.pipeline import encode_texts
+
+__all__ = ["cache_folder", "prompt_embeddings"]
+
+_ROOM_BYTES = 1 << 30
+
+
+def prompt_embeddings(
+    model: str | Path, texts: Sequence[str], *, offline: bool = False
+) -> list[torch.Tensor]:
+    """(1, 226, D) for each text, on the CPU. Only what is not kept yet is encoded, and the encoder dropped again.
+
+    Raises as `load_text_encoder` does.
+    """
+    files = text_encoder_files(model, offline=offline)
+    identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    places = {text: cache_folder() / f"{key_of(encoder=identity, text=text)}.safetensors" for text in texts}
+    known = {text: kept for text, place in places.items() if (kept := _kept(place)) is not None}
+    missing = [text for text in places if text not in known]
+    if missing:
+        for text, embeds in zip(missing, _encoded(model, missing, files, offline), strict=True):
+            known[text] = embeds
+            with contextlib.suppress(OSError):  # a home that cannot be written costs time, not the film
+                places[text].parent.mkdir(parents=True, exist_ok=True)
+                write_whole(places[text], lambda part, embeds=embeds: save_file({"embeds": embeds}, part))
+    return [known[text] for text in texts]
+
+
+def cache_folder() -> Path:
+    """Where embeddings of prompts are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "aftermath" / "prompts"
+
+
+def _kept(place: Path) -> torch.Tensor | None:
+    """What was kept; None where nothing was, or nothing that can be read."""
+    try:
+        return load_file(place)["embeds"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def _encoded(model: str | Path, texts: list[str], files: list[Path], offline: bool) -> list[torch.Tensor]:
+    """On a card that has room for it, else on the CPU, there in float32 if that has room."""
+    size = sum(file.stat().st_size for file in files)
+    cpu = torch.device("cpu")
+    device = torch.device("cuda") if torch.cuda.is_available() else cpu
+    if device.type == "cuda" and available_bytes(device) < size + _ROOM_BYTES:
+        device = cpu
+    roomy = device.type == "cpu" and available_bytes(cpu) > 3 * size
+    dtype = torch.float32 if roomy else torch.bfloat16
+    tokenizer, encoder = load_text_encoder(model, dtype=dtype, offline=offline)
+    encoder.to(device)  # type: ignore[arg-type]
+    embeds = [encode_texts(tokenizer, encoder, [text]).cpu() for text in texts]
+    del encoder
+    free()
+    return embeds
