@@ -11,9 +11,10 @@ whole call of pass 1 from pixels to pixels, without the text encoder.
   time that passed). *Before* is what the process, or the GPU, holds before the call, *peak* the most it
   ever held. *Difference* is the largest between the two results' pixels, which lie in [0, 1].
   ``--reference-python`` is its own environment's; by default ours runs it, so that both stand on the same libraries.
-- Memory modes: the same for each mode and length. *Step* is one forward of the transformer over one window; *rate*
-  the operations of that forward (see `operations`) by its time, and *of the card* that by what multiplying two large
-  matrices of the same type reaches on the same device. *Difference* is to the first mode's pixels.
+- Memory modes: the same for each mode (``--memory``, and after a plus ``--quantize`` and ``--fast``) and length. *Step*
+  is one forward of the transformer over one window; *rate* the operations of that forward (see `operations`) by its
+  time, and *of the card* that by what multiplying two large matrices of the same type reaches on the same device.
+  *Difference* is to the first mode's pixels.
 - Checks: bfloat16 against float32 on a small clip; seams: the change between frames where a window begins or ends, by
   the median of the changes between frames at other latents (1: nothing is to be seen there).
 
@@ -41,7 +42,10 @@ from void_call import TOKENS, Call, Measured, now
 
 from aftermath.render.void.windows import windows
 
-MODES = {"cpu": ("full",), "cuda": ("full", "offload")}
+MODES = {
+    "cpu": ("cpu", "cpu+fp8", "cpu+fast"),
+    "cuda": ("full", "offload", "low", "full+fp8", "low+fp8", "full+fast", "offload+fast"),
+}
 OVERLAP = 16
 CHECK_STEPS = 10
 BLOCKS = {"down_block_types": ("CogVideoXDownBlock3D",) * 4, "up_block_types": ("CogVideoXUpBlock3D",) * 4}

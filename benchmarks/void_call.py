@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 import zlib
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -166,12 +167,36 @@ def stand_in_for_einops() -> None:
         sys.modules["einops"] = module
 
 
-def arrange(pipe: Any, call: Call) -> None:
-    """Put a pipeline's weights where its memory mode wants them."""
-    if call.mode == "offload":
-        pipe.enable_model_cpu_offload(device=call.device)
-    elif call.mode != "full":
-        raise ValueError(f"no memory mode {call.mode!r}")
+def arrange(pipe: Any, call: Call) -> Any:
+    """Put a pipeline's weights where its memory mode wants them, and what computes them best in its place.
+
+    A mode is a name of `aftermath.config.Memory`, and after a plus each what is to be added: ``fp8``, ``int8`` and
+    ``int4`` for smaller weights, ``fast``. Of the reference only ``full``, ``cpu`` and ``offload`` are known. Returns
+    the context to call it in.
+    """
+    mode, *extras = call.mode.split("+")
+    if call.reference:
+        if mode == "offload":
+            pipe.enable_model_cpu_offload(device=call.device)
+        return nullcontext()
+    config: Any = importlib.import_module("aftermath.config")
+    memory: Any = importlib.import_module("aftermath.render.void.memory")
+    renderer: Any = importlib.import_module("aftermath.render.void.renderer")
+    quantize = next((config.Quantize(one) for one in extras if one != "fast"), config.Quantize.NONE)
+    placement = memory.Placement(
+        config.Memory(mode),
+        torch.device("cpu" if mode == "cpu" else call.device),
+        getattr(torch, call.dtype),
+        torch.float8_e4m3fn if quantize is config.Quantize.FP8 else None,
+        quantize,
+    )
+    if mode != "full":  # weights are drawn on the device, and modes begin from the processor
+        pipe.to("cpu")
+    memory.shrink(pipe.transformer, placement)
+    memory.place(pipe, placement)
+    if "fast" in extras:
+        importlib.import_module("aftermath.render.void.fast").hurry(pipe, reuse=mode != "low")
+    return renderer._best_attention(placement.device)
 
 
 def inputs(call: Call) -> dict[str, torch.Tensor]:
@@ -248,7 +273,7 @@ def measure(call: Call) -> Measured:
     if call.threads:
         torch.set_num_threads(call.threads)
     pipe, given = pipeline(call), inputs(call)
-    arrange(pipe, call)
+    attention = arrange(pipe, call)
     clock = Clock(call.device)
     watched = {"encoder": pipe.vae.encoder, "transformer": pipe.transformer, "decoder": pipe.vae.decoder}
     for name, module in watched.items():
@@ -259,12 +284,13 @@ def measure(call: Call) -> Measured:
     held, _ = memory_mb(call)
     seconds, busy_s, frames = [], [], torch.empty(0)
     run = run_reference if call.reference else run_ours
-    for _ in range(call.times):
-        clock.spans.clear()
-        start, busy = time.perf_counter(), time.process_time()
-        frames = run(pipe, call, given).cpu()
-        seconds.append(time.perf_counter() - start)
-        busy_s.append(time.process_time() - busy)
+    with attention:
+        for _ in range(call.times):
+            clock.spans.clear()
+            start, busy = time.perf_counter(), time.process_time()
+            frames = run(pipe, call, given).cpu()
+            seconds.append(time.perf_counter() - start)
+            busy_s.append(time.process_time() - busy)
     _, peak = memory_mb(call)
     if call.save:
         torch.save(frames.float(), call.save)

@@ -26,15 +26,18 @@ from typing import Any
 
 import torch
 
-from aftermath.core import Level
+from aftermath.config import Memory, Quantize
+from aftermath.core import Box, Level
 from aftermath.core.geometry import valid_length
 from aftermath.errors import AftermathError, InputError
 from aftermath.media.masks import read_quadmask
 from aftermath.media.video import probe, read_frames, write_rgb_video
 from aftermath.models import BASE, VOID, fetch, here, verify
 from aftermath.render.void import MaskLevels, VoidPipeline
-from aftermath.render.void.checkpoint import load_pipeline
+from aftermath.render.void.checkpoint import load_pipeline, num_weights
 from aftermath.render.void.frames import model_quadmask, model_video, padded_indices
+from aftermath.render.void.memory import choose, place, shrink
+from aftermath.render.void.text import prompt_embeddings
 
 SAMPLES = ("moving_ball", "lime", "trampoline")
 WINDOW, LONGEST, STEPS = 85, 197, 30
@@ -107,15 +110,18 @@ def stage(samples: Path, name: str, work: Path) -> Path:
 
 
 def read(folder: Path, size: tuple[int, int]) -> Sample:
-    """A sequence folder as the model takes it."""
+    """A sequence folder as the published model takes it: the whole picture."""
     clip = folder / "input_video.mp4"
-    video = model_video((frame.rgb() for frame in read_frames(clip)), size)
-    info, num = probe(clip), len(video)
+    info = probe(clip)
+    box = Box(0, 0, info.width, info.height)
+    video = torch.stack(list(model_video((frame.rgb() for frame in read_frames(clip)), size, box)))
+    num = len(video)
     masks = read_quadmask(folder / QUADMASKS[0], expect=(num, info.height, info.width))
+    quadmask = torch.stack(list(model_quadmask(masks, size, box)))
     places = padded_indices(num, WINDOW, valid_length(LONGEST))
     return Sample(
         video[places].transpose(0, 1)[None].contiguous(),
-        model_quadmask(masks, size)[places][None],
+        quadmask[places][None],
         json.loads((folder / "prompt.json").read_text("utf-8"))["bg"],
         min(num, LONGEST),
     )
@@ -126,20 +132,21 @@ def normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def paint(pipe: VoidPipeline, sample: Sample, steps: int, seed: int) -> Painted:
+def paint(pipe: VoidPipeline, sample: Sample, asked: argparse.Namespace) -> Painted:
     """Pass 1 through us."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
+    [embeds] = prompt_embeddings(asked.model or BASE, [sample.prompt], offline=asked.offline)
     _, _, num, height, width = sample.video.shape
     frames = pipe(
         sample.video,
         sample.quadmask,
-        prompt_embeds=pipe.encode_prompt(sample.prompt),
-        num_inference_steps=steps,
+        prompt_embeds=embeds,
+        num_inference_steps=asked.steps,
         mask_levels=MaskLevels.THREE,
-        latents=normal((1, (num - 1) // 4 + 1, 16, height // 8, width // 8), seed),
-        reference_noise=normal(tuple(sample.video.shape), seed + 1),
+        latents=normal((1, (num - 1) // 4 + 1, 16, height // 8, width // 8), asked.seed),
+        reference_noise=normal(tuple(sample.video.shape), asked.seed + 1),
     ).frames
     assert frames is not None
     return Painted(frames.float().cpu(), time.perf_counter() - start, peak_mb())
@@ -205,11 +212,15 @@ def check_weights(asked: argparse.Namespace) -> list[str]:
 
 def load(asked: argparse.Namespace, pass_number: int) -> VoidPipeline:
     """A pass, strictly, where it runs."""
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    pipe = load_pipeline(asked.model or BASE, pass_number=pass_number, dtype=dtype, offline=asked.offline)
+    model = asked.model or BASE
+    count = num_weights(model, pass_number, offline=asked.offline)
+    placement = choose(Memory(asked.memory), Quantize.NONE, count, asked.size[0] * asked.size[1])
+    pipe = load_pipeline(
+        model, pass_number=pass_number, dtype=placement.loaded, text=False, offline=asked.offline
+    )
     pipe.set_progress_bar_config(disable=True)
-    if torch.cuda.is_available():
-        pipe.enable_model_cpu_offload()
+    shrink(pipe.transformer, placement)
+    place(pipe, placement)
     return pipe
 
 
@@ -259,7 +270,7 @@ def try_sample(asked: argparse.Namespace, pipe: VoidPipeline, name: str, log: Lo
                 fed, theirs = paint_by_reference(asked, folder, own)
                 apart = float((fed.video - own.video).abs().mean() * 255)
         with log.step(f"{name}, by aftermath"):
-            ours = paint(pipe, fed, asked.steps, asked.seed)
+            ours = paint(pipe, fed, asked)
             found = row(name, fed, ours, theirs, apart)
             for side, painted in (("aftermath", ours), ("reference", theirs)):
                 if painted is not None:
@@ -315,6 +326,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--size", type=size_of, default=(384, 672), metavar="HxW", help="the model's: 384x672"
     )
+    parser.add_argument("--memory", choices=list(Memory), default=Memory.AUTO, help="as aftermath remove's")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--offline", action="store_true", help="use the network for nothing")
