@@ -23,22 +23,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
+from report import Report, Rows, machine, write_page
 from rich.console import Console
-from rich.table import Table
 from scores import center_errors, intersection_over_union, psnr, ssim
 
 from aftermath.core import Box, Quadmask
@@ -46,11 +44,8 @@ from aftermath.media.arrays import load_arrays
 from aftermath.media.video import probe, read_clip
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- draft: begin -->", "<!-- draft: end -->"
 REGIONS = ("removed", "affected", "changed", "keep")
 FULL_SIZE = 1 << 20
-Rows = list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -255,49 +250,7 @@ def measure_real(folder: Path, scratch: Path) -> Rows:
     return rows
 
 
-def machine() -> str:
-    """The processor and its number of cores."""
-    model = platform.processor() or platform.machine()
-    about = Path("/proc/cpuinfo")
-    if about.exists():
-        lines = [line for line in about.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
-    return f"{model}, {os.cpu_count()} cores"
-
-
-@dataclass(frozen=True)
-class Report:
-    """A titled table, for the terminal and for the page."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Rows
-
-    def as_rich(self) -> Table:
-        """For the terminal."""
-        table = Table(*self.columns, title=self.title)
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def as_markdown(self) -> str:
-        """For the page."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 COST = ("time", "processor time", "frames/s", "peak memory")
-
-
-def write_page(reports: Sequence[Report]) -> None:
-    """Put the tables between the markers of the page, which must be there. Raises `ValueError` without."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{PAGE} lacks the markers {BEGIN} and {END}")
-    tables = "\n\n".join(report.as_markdown() for report in reports)
-    stamp = f"Measured {date.today().isoformat()} on {machine()}."
-    PAGE.write_text(f"{before}{BEGIN}\n{stamp}\n\n{tables}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -346,7 +299,7 @@ def main() -> None:
     for report in reports:
         console.print(report.as_rich())
     if not options.no_page:
-        write_page(reports)
+        write_page("draft", reports, machine())
 
 
 if __name__ == "__main__":

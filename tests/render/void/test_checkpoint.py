@@ -105,6 +105,32 @@ def test_columns_that_are_lacking_come_from_the_base(base: Path, tmp_path: Path)
     assert torch.equal(found, torch.cat([whole[:, :128], whole[:, 128:-128] + 1, whole[:, -128:]], dim=1))
 
 
+def as_published(base: Path) -> torch.Tensor:
+    """Make ``base`` read one channel of mask, as the published one does: 33 channels. Its columns for that channel."""
+    config = base / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"in_channels": 33}))
+    path = base / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    whole = weights["patch_embed.proj.weight"]
+    weights["patch_embed.proj.weight"] = torch.cat([whole[:, :136], whole[:, -128:]], dim=1)
+    save_file(weights, path)
+    return whole[:, 128:136]
+
+
+def test_the_published_base_has_one_channel_for_its_mask_and_void_sixteen(base: Path, tmp_path: Path):
+    mask, key = as_published(base), "patch_embed.proj.weight"
+    weights = dict(golden("transformer"))
+    save_file(weights, tmp_path / "void_pass1.safetensors")
+    pipe = load(base, weights=tmp_path)
+    assert pipe.transformer.config.in_channels == 48
+    assert same(pipe.transformer.state_dict(), weights)
+    whole = weights[key]
+    weights[key] = torch.cat([whole[:, :128], whole[:, -128:]], dim=1)
+    save_file(weights, tmp_path / "narrow.safetensors")
+    found = load(base, weights=tmp_path / "narrow.safetensors").transformer.state_dict()[key]
+    assert torch.equal(found, torch.cat([whole[:, :128], mask.repeat(1, 16), whole[:, -128:]], dim=1))
+
+
 def without_a_key(path: Path):
     weights = load_file(path)
     del weights["proj_out.bias"]

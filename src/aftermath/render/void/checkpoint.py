@@ -27,6 +27,7 @@ _DIFFUSERS = ("diffusion_pytorch_model.safetensors",)
 _TRANSFORMERS = ("model.safetensors",)
 _EXPANDED = "patch_embed.proj.weight"
 _COLUMNS = 128  # input columns of one part of the joint input: 16 channels x 2x2x2
+_PARTS = 3  # noisy latents, mask, video; the base model has one channel for its mask, VOID a part
 _NAMED = 4  # keys an error names
 
 
@@ -72,7 +73,7 @@ def load_pipeline(
         for path in [*painter, *vae_files, *text_files]:
             check_finite(path)
     with init_empty_weights(include_buffers=False):
-        transformer = CogVideoXTransformer3DModel.from_config(_json(folder / "transformer" / "config.json"))
+        transformer = CogVideoXTransformer3DModel.from_config(_transformer_config(folder / "transformer"))
     _fill(transformer, painter, dtype, base=folder / "transformer")
     if vae is None:
         with init_empty_weights(include_buffers=False):
@@ -177,19 +178,36 @@ def _check_keys(headers: dict[Path, dict[str, Tensor]], expected: dict[str, Any]
             )
 
 
+def _transformer_config(folder: Path) -> dict[str, Any]:
+    """The base model's, with the mask of VOID: as many channels as the latents have, not one."""
+    config = _json(folder / "config.json")
+    config.pop("add_noise_in_inpaint_model", None)  # done always; diffusers would warn that it knows no such thing
+    return config | {"in_channels": _PARTS * config.get("out_channels", 16)}
+
+
 def _expanded(value: torch.Tensor, shape: tuple[int, ...], path: Path, base: Path) -> torch.Tensor:
-    """``value`` (out, fewer columns) with its first and last part kept and the columns between from the base."""
+    """``value`` (out, fewer columns) with its first and last part kept and the columns between from the base.
+
+    Where the base has one channel for the mask, each channel of VOID's mask begins as that one.
+    """
     if value.ndim != 2 or value.shape[0] != shape[0] or not 2 * _COLUMNS <= value.shape[1] < shape[1]:
         return value
     holder = next((shard for shard in find_shards(base, _DIFFUSERS) if _EXPANDED in read_header(shard)), None)
-    if holder is None or read_header(holder)[_EXPANDED].shape != shape:
-        raise WeightsError(
-            f"{path}: {_EXPANDED} has {value.shape[1]} columns of {shape[1]}, and the base model lacks the others"
-        )
+    if holder is None:
+        raise _lacking(value, shape, path)
     with safe_open(holder, "pt") as file:
-        whole = file.get_tensor(_EXPANDED).to(value.dtype, copy=True)
-    whole[:, :_COLUMNS], whole[:, -_COLUMNS:] = value[:, :_COLUMNS], value[:, -_COLUMNS:]
-    return whole
+        own = file.get_tensor(_EXPANDED).to(value.dtype)
+    mask = own[:, _COLUMNS:-_COLUMNS]
+    times, rest = divmod(shape[1] - 2 * _COLUMNS, max(mask.shape[1], 1))
+    if len(own) != shape[0] or not mask.shape[1] or rest:
+        raise _lacking(value, shape, path)
+    return torch.cat([value[:, :_COLUMNS], mask.repeat(1, times), value[:, -_COLUMNS:]], dim=1)
+
+
+def _lacking(value: torch.Tensor, shape: tuple[int, ...], path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path}: {_EXPANDED} has {value.shape[1]} columns of {shape[1]}, and the base model lacks the others"
+    )
 
 
 def _scheduler(config: dict[str, Any], pass_number: int) -> DDIMScheduler | CogVideoXDDIMScheduler:

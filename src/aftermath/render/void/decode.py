@@ -42,10 +42,11 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
         frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
         return frames
 
+    doublers = _doublers(vae)
     length = z.shape[2]
     for start in [0, *range(1, length, 2)]:
         chunk = z[:, :, start : 1 if start == 0 else min(start + 2, length)].to(vae.device, vae.dtype)
-        with _doubling(vae, always=start > 0):
+        with _doubling(doublers if start > 0 else []):
             yield in_tiles(vae, chunk, decode_tile, decoding=True)
 
 
@@ -56,21 +57,26 @@ def come_back(vae: AutoencoderKLCogVideoX) -> None:
         hook(vae)
 
 
+def _doublers(vae: AutoencoderKLCogVideoX) -> list[torch.nn.Module]:
+    """The upsamplers that double time."""
+    from diffusers.models.upsampling import CogVideoXUpsample3D
+
+    return [m for m in vae.decoder.modules() if isinstance(m, CogVideoXUpsample3D) and m.compress_time]
+
+
 @contextmanager
-def _doubling(vae: AutoencoderKLCogVideoX, always: bool) -> Iterator[None]:
-    """Let the upsamplers that double time do so for a single latent too; the module leaves that one as it is.
+def _doubling(doublers: list[torch.nn.Module]) -> Iterator[None]:
+    """Let ``doublers`` double time for a single latent too; the module leaves that one as it is.
 
     Its convolution works on each frame alone, so doubling after it is the same as doubling before.
     """
-    from diffusers.models.upsampling import CogVideoXUpsample3D
 
     def double(
         module: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor
     ) -> torch.Tensor | None:
         return output.repeat_interleave(2, dim=2) if inputs[0].shape[2] == 1 else None
 
-    found = [m for m in vae.decoder.modules() if isinstance(m, CogVideoXUpsample3D) and m.compress_time]
-    hooks = [module.register_forward_hook(double) for module in found] if always else []  # type: ignore[arg-type]
+    hooks = [module.register_forward_hook(double) for module in doublers]  # type: ignore[arg-type]
     try:
         yield
     finally:
