@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,9 @@ class Options:
 
     def run(self, call: Call, save: str = "") -> Measured:
         """One process. Raises `RuntimeError` with the end of what it said where it fails."""
+        whose = "the reference" if call.reference else f"aftermath, {call.mode}"
+        what = f"{call.frames} frames of {call.width}x{call.height}, {call.dtype}"
+        print(f"{whose}: {what} ...", file=sys.stderr, flush=True)
         saved = str(self.work / f"{save}.pt") if save else ""
         call = replace(call, save=saved, threads=self.threads)
         asked, found = self.work / "call.json", self.work / "measured.json"
@@ -147,13 +150,12 @@ def beside(size: Size, frames: int, options: Options) -> dict[str, Any]:
     """Ours and the reference's in turns."""
     ours = size.call(frames=frames, device=options.device, dtype=options.dtype)
     sides = {"ours": ours, "reference": replace(ours, reference=options.reference)}
-    found: dict[str, list[Measured]] = {side: [] for side in sides}
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for _ in range(options.rounds):
         for side, call in sides.items():
-            found[side].append(options.run(call, side))
+            found[side].append(asdict(options.run(call, side)))
     most, mean = difference(options.frames("ours"), options.frames("reference"))
-    runs = {side: [asdict(one) for one in measured] for side, measured in found.items()}
-    return {"frames": frames, "difference": most, "mean_difference": mean, **runs}
+    return {"frames": frames, "difference": most, "mean_difference": mean, **found}
 
 
 def operations(call: Call) -> float:
@@ -226,25 +228,34 @@ def seams(size: Size, frames: torch.Tensor) -> float | None:
     return max(at[k] for k in borders) / statistics.median(v for k, v in at.items() if k not in borders)
 
 
-def measured(name: str, names: Sequence[str], options: Options) -> dict[str, Any]:
-    """All figures of one size."""
+def measured(name: str, asked: argparse.Namespace, options: Options) -> Iterator[dict[str, Any]]:
+    """The figures of one size, more of them each time."""
     size = SIZES[name]
-    found: dict[str, Any] = {"size": name}
-    if options.reference:
-        found["beside"] = [
-            beside(size, frames, options) for frames in size.clips[: None if name == "tiny" else 1]
-        ]
-    found["rate"] = matrix_rate(options.device, options.dtype, options.threads)
-    found["modes"] = list(modes(size, names, options))
+    if asked.frames:
+        size = replace(size, clips=tuple(asked.frames))
+    found: dict[str, Any] = {
+        "size": name,
+        "rate": matrix_rate(options.device, options.dtype, options.threads),
+    }
+    found |= {"modes": [], "beside": []}
+    names = asked.modes.split(",") if asked.modes else MODES[options.device]
+    for entry in modes(size, names, options):
+        found["modes"].append(entry)
+        yield found
     found["precision"] = precision(size, options)
-    found["seams"] = seams(size, options.frames(f"{names[0]}-{size.clips[-1]}"))
-    return found
+    with suppress(FileNotFoundError):  # the first mode failed
+        found["seams"] = seams(size, options.frames(f"{names[0]}-{size.clips[-1]}"))
+    yield found
+    if options.reference:
+        for frames in size.clips[: None if name == "tiny" else 1]:
+            found["beside"].append(beside(size, frames, options))
+            yield found
 
 
 def beside_rows(found: dict[str, Any]) -> Rows:
     """Two rows for each clip, and one of ratios."""
     rows: Rows = []
-    for clip in found.get("beside", ()):
+    for clip in found["beside"]:
         sides = {side: figures(clip[side]) for side in ("ours", "reference")}
         where = f"{found['size']}, {clip['frames']} frames"
         for side, values in sides.items():
@@ -293,7 +304,9 @@ def mode_rows(found: dict[str, Any]) -> Rows:
 
 def check_rows(found: dict[str, Any]) -> Rows:
     """Precision and seams of one size."""
-    most, mean, seam = found["precision"]["max"], found["precision"]["mean"], found["seams"]
+    if "precision" not in found:
+        return []
+    most, mean, seam = found["precision"]["max"], found["precision"]["mean"], found.get("seams")
     return [
         [
             found["size"],
@@ -352,9 +365,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", choices=MODES, default="cpu")
     parser.add_argument("--dtype", default="", help="bfloat16 on a GPU, float32 without")
     parser.add_argument("--modes", default="", help="memory modes with commas between; all of the device's")
+    parser.add_argument("--frames", type=int, action="append", help="a length; the size's own; repeatable")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="a checkout of the reference")
     parser.add_argument("--reference-python", default=sys.executable, metavar="FILE", help="what runs it")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each side beside the reference")
+    parser.add_argument("--rounds", type=int, help="runs of each side beside the reference: 3, or 1 on a GPU")
     parser.add_argument(
         "--threads", type=int, default=1, help="of each process; 0 as many as there are cores"
     )
@@ -370,23 +384,23 @@ def main() -> None:
     gpu = asked.device == "cuda"
     if gpu and not torch.cuda.is_available():
         raise SystemExit("--device cuda: torch finds no GPU here; leave it out")
-    names = tuple(asked.modes.split(",")) if asked.modes else MODES[asked.device]
     sizes = asked.size or (["full"] if gpu else ["tiny", "mid"])
     with working(asked.work) as work:
         options = Options(
             device=asked.device,
             dtype=asked.dtype or ("bfloat16" if gpu else "float32"),
             threads=0 if gpu else asked.threads,
-            rounds=asked.rounds,
+            rounds=asked.rounds or (1 if gpu else 3),
             reference=str(asked.reference.resolve()) if asked.reference else "",
             reference_python=asked.reference_python,
             work=work,
         )
         results: list[dict[str, Any]] = []
         for name in sizes:
-            results.append(measured(name, names, options))
-            if asked.json:  # after each size, so that a run that is stopped leaves what it has
-                asked.json.write_text(json.dumps({"where": where(options), "results": results}, indent=1))
+            results.append({})
+            for results[-1] in measured(name, asked, options):
+                if asked.json:  # each time, so that a run that is stopped leaves what it has
+                    asked.json.write_text(json.dumps({"where": where(options), "results": results}, indent=1))
     tables = reports(results)
     console = Console(width=None if sys.stdout.isatty() else 200)
     for report in tables:

@@ -181,7 +181,9 @@ def _check_keys(headers: dict[Path, dict[str, Tensor]], expected: dict[str, Any]
 def _transformer_config(folder: Path) -> dict[str, Any]:
     """The base model's, with the mask of VOID: as many channels as the latents have, not one."""
     config = _json(folder / "config.json")
-    config.pop("add_noise_in_inpaint_model", None)  # done always; diffusers would warn that it knows no such thing
+    config.pop(
+        "add_noise_in_inpaint_model", None
+    )  # done always; diffusers would warn that it knows no such thing
     return config | {"in_channels": _PARTS * config.get("out_channels", 16)}
 
 

@@ -42,10 +42,10 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
         frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
         return frames
 
-    doublers = _doublers(vae)
+    doublers, device, dtype = _doublers(vae), vae.device, vae.dtype
     length = z.shape[2]
     for start in [0, *range(1, length, 2)]:
-        chunk = z[:, :, start : 1 if start == 0 else min(start + 2, length)].to(vae.device, vae.dtype)
+        chunk = z[:, :, start : 1 if start == 0 else min(start + 2, length)].to(device, dtype)
         with _doubling(doublers if start > 0 else []):
             yield in_tiles(vae, chunk, decode_tile, decoding=True)
 

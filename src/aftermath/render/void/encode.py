@@ -43,6 +43,7 @@ def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is encoded in tiles.
     """
     come_back(vae)
+    device, dtype = vae.device, vae.dtype
     caches: dict[tuple[int, int], Any] = {}
 
     def encode_tile(tile: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
@@ -50,6 +51,6 @@ def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) 
         return moments if vae.quant_conv is None else vae.quant_conv(moments)
 
     for chunk in chunks:
-        moments = in_tiles(vae, chunk.to(vae.device, vae.dtype), encode_tile, decoding=False)
+        moments = in_tiles(vae, chunk.to(device, dtype), encode_tile, decoding=False)
         mode = moments.chunk(2, dim=1)[0]
         yield mode.transpose(1, 2) * vae.config["scaling_factor"]
