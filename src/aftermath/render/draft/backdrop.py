@@ -33,6 +33,7 @@ _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
 _STRIP_PX = 64  # rows painted at a time
 _GRID_PX = 16
 _GRAIN_PLACES = 80
+_FEW = 13
 _LIGHT_PX = 240  # long side at which the difference of exposure is measured
 _FEATHER_PX = 1.5  # analysed pixels
 _ALL = 0.98  # of a pixel: the rest is not looked for
@@ -63,24 +64,34 @@ class _Registration:
         points = points if self.parallax is None else self.parallax[t].from_plate(points)
         return cv2.perspectiveTransform(points, np.linalg.inv(self.to_plate[t]))
 
-    def between(self, t: int, other: int, points: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Where pixels of frame ``t``, which lie at ``places`` of the canvas, are in frame ``other``.
+    def seen_from(self, t: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For `seen_in`: where pixels of frame ``t`` are on the canvas, unbent and as they lie there."""
+        places = self.on_plate(t, points)
+        plain = cv2.perspectiveTransform(points, self.to_plate[t])
+        return plain if self.parallax is None else plain - self.parallax[t].shift(places), places
+
+    def seen_in(
+        self, other: int, seen: tuple[np.ndarray, np.ndarray], part: tuple[slice, slice]
+    ) -> np.ndarray:
+        """Where a ``part`` of another frame's points is in frame ``other``.
 
         Only the difference of the two bends counts: a place that is not known well, where near things hide far ones,
         does little harm between frames that see it from about the same side.
         """
-        points = cv2.perspectiveTransform(points, self.to_plate[t])
+        plain, places = seen[0][part], seen[1][part]
         if self.parallax is not None:
-            points = points + self.parallax[other].shift(places) - self.parallax[t].shift(places)
-        return cv2.perspectiveTransform(points.astype(np.float32), np.linalg.inv(self.to_plate[other]))
+            plain = plain + self.parallax[other].shift(places)
+        return cv2.perspectiveTransform(plain.astype(np.float32), np.linalg.inv(self.to_plate[other]))
 
 
 @dataclass(frozen=True)
 class _Shot:
-    """A part of source frame ``frame``: ``image`` uint8 (h, w, 3) whose corner is at (``x``, ``y``)."""
+    """A part of source frame ``frame``: ``image`` uint8 (h, w, 3) whose corner is at (``x``, ``y``); `_shown` of the
+    whole frame."""
 
     frame: int
     image: np.ndarray
+    shows: np.ndarray
     x: int
     y: int
 
@@ -117,9 +128,10 @@ class Backdrop:
             view = near.repainted(view)
 
         def sample(rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-            image, flags = self._sample(grid, rows, cols)
-            if near is not None:
-                image, flags = near.over(image, flags, rows, cols)
+            if near is None:
+                image, flags = self._sample(grid, rows, cols)
+            else:
+                image, flags = near.sample(lambda rows, cols: self._sample(grid, rows, cols), rows, cols)
             return image if gain is None else cv2.multiply(image, np.append(gain, 1).astype(float)), flags
 
         light = None if grain is None else _exposure(sample, view)
@@ -177,9 +189,9 @@ class _Nearest:
 
     def around(self, t: int, view: View) -> _Near:
         """Which frame shows which part of frame ``t``'s background: the nearest that shows it at all."""
-        step = max(1, int(min(self.scale)))
+        step = 2 * max(1, int(min(self.scale)))
         points = frame_grid(_moved(view.x, view.y), view.changed.shape, step)
-        places = self.registration.on_plate(t, points)
+        seen = self.registration.seen_from(t, points)
         left = np.ones(points.shape[:2], np.float32)
         parts: list[_Part] = []
         for shot in sorted(self.shots, key=lambda shot: abs(shot.frame - t)):
@@ -189,8 +201,8 @@ class _Nearest:
             if shot.frame == t:
                 continue
             here = box.slices(left.shape[1], left.shape[0])
-            there = self.registration.between(t, shot.frame, points[here], places[here])
-            share = self._shown(shot.frame, there) * _within(there, shot) * left[here]
+            there = self.registration.seen_in(shot.frame, seen, here)
+            share = self._at(shot.shows, there) * _within(there, shot) * left[here]
             if share.max() < 1 - _ALL:
                 continue
             left[here] -= share
@@ -198,14 +210,20 @@ class _Nearest:
             weight[here], grid[here] = share, there - np.array([shot.x, shot.y], np.float32)
             gain = self.gains[shot.frame]
             parts.append(_Part(shot.image, grid, weight, None if (gain == 1).all() else 1 / gain))
-        return _Near(tuple(parts), left, self._shown(t, points), step)
+        return _Near(tuple(parts), left, self._at(_shown(self.free[t]), points), step)
 
-    def _shown(self, t: int, points: np.ndarray) -> np.ndarray:
-        """How much of the background frame ``t`` shows at full-size ``points``: float32 (h, w), 0 outside of it."""
-        shows = cv2.erode((self.free[t] == _BACKGROUND).astype(np.uint8), np.ones((3, 3), np.uint8))
-        soft = cv2.GaussianBlur(shows.astype(np.float32), (0, 0), _FEATHER_PX) * shows
+    def _at(self, shows: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """`_shown` at full-size ``points`` of its frame, float32 (h, w); 0 outside of it."""
         at = ((points + 0.5) / np.array(self.scale) - 0.5).astype(np.float32)
-        return np.clip(2 * cv2.remap(soft, at, ONE_MAP, cv2.INTER_LINEAR) - 1, 0, 1)
+        return cv2.remap(shows, at, ONE_MAP, cv2.INTER_LINEAR).astype(np.float32) / 255
+
+
+def _shown(free: np.ndarray) -> np.ndarray:
+    """How much of the background a frame shows, uint8 (H, W), 255 where nothing else, from its `_free`; soft."""
+    shows = np.where(free == _BACKGROUND, 255, 0).astype(np.uint8)
+    inner = cv2.erode(shows, np.ones((3, 3), np.uint8))
+    soft = cv2.GaussianBlur(inner, (0, 0), _FEATHER_PX).astype(np.int16)
+    return np.clip(2 * soft - 255, 0, 255).astype(np.uint8) & shows
 
 
 @dataclass(frozen=True)
@@ -217,6 +235,19 @@ class _Part:
     grid: np.ndarray
     weight: np.ndarray
     gain: np.ndarray | None
+
+    def columns(self, rows: slice, cols: slice, step: int) -> tuple[slice, slice] | None:
+        """Which of the asked-for columns this gives anything to: their places among those, and themselves."""
+        near = self.weight[rows.start // step : rows.stop // step + 3]
+        give = np.flatnonzero(near.max(axis=0) > 1 - _ALL)
+        if not give.size:
+            return None
+        stride, number = cols.step or 1, -(-(cols.stop - cols.start) // (cols.step or 1))
+        first = max(0, ((int(give[0]) - 2) * step - cols.start) // stride)
+        last = min(number, -(-(int(give[-1]) * step - cols.start) // stride) + 1)
+        if first >= last:
+            return None
+        return slice(first, last), slice(cols.start + first * stride, cols.start + last * stride, cols.step)
 
 
 @dataclass(frozen=True)
@@ -242,22 +273,35 @@ class _Near:
         """How much the plate gives, float32 (h, w)."""
         return enlarged(self.left, rows, cols, self.step, first=1)
 
-    def over(
-        self, plate: np.ndarray, flags: np.ndarray, rows: slice, cols: slice
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The parts over ``plate`` uint8 (h, w, 3), and its ``flags`` where it still shows."""
-        image, weight = plate, self.plate_share(rows, cols)
-        flags = np.where(weight > 0.5, flags, _INSIDE)
-        for part in self.parts:
-            share = enlarged(part.weight, rows, cols, self.step, first=1)
-            if share.max() < 1 - _ALL:
+    def sample(self, plate: _Sample, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The parts at these rows and columns, uint8 (h, w, 3), over what ``plate`` gives, and its flags where it
+        still shows."""
+        shape = (
+            -(-(rows.stop - rows.start) // (rows.step or 1)),
+            -(-(cols.stop - cols.start) // (cols.step or 1)),
+        )
+        image, weight = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32)
+        flags = np.full(shape, _INSIDE)
+        whole = _Part(np.empty(0), self.left, self.left, None)
+        for part in (whole, *self.parts):
+            found = part.columns(rows, cols, self.step)
+            if found is None:
                 continue
-            where = enlarged(part.grid, rows, cols, self.step, first=1)
-            other = cv2.remap(part.image, where, ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            inside, here = found
+            share = enlarged(part.weight, rows, here, self.step, first=1)
+            if part is whole:
+                other, seen = plate(rows, here)
+                flags[:, inside] = np.where(share > 0.5, seen, _INSIDE)
+            else:
+                where = enlarged(part.grid, rows, here, self.step, first=1)
+                other = cv2.remap(
+                    part.image, where, ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+                )
             if part.gain is not None:
                 other = cv2.multiply(other, np.append(part.gain, 1).astype(float))
-            image = cv2.blendLinear(image, other, weight, share)
-            weight = weight + share
+            under = np.ascontiguousarray(image[:, inside]), np.ascontiguousarray(weight[:, inside])
+            image[:, inside] = cv2.blendLinear(under[0], other, under[1], share)
+            weight[:, inside] += share
         return image, flags
 
 
@@ -271,6 +315,10 @@ def _within(points: np.ndarray, shot: _Shot) -> np.ndarray:
 def _moved(x: float, y: float) -> np.ndarray:
     """The homography that adds (x, y)."""
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], float)
+
+
+_Sample = Callable[[slice, slice], tuple[np.ndarray, np.ndarray]]
+"""A picture and its flags at rows and columns of a view."""
 
 
 def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -332,7 +380,7 @@ class _Light:
         return enlarged(self.coarse, rows, cols, self.step)
 
 
-def _exposure(sample: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]], view: View) -> _Light:
+def _exposure(sample: _Sample, view: View) -> _Light:
     """The smooth difference of exposure that would show as a seam; ``sample`` gives the plate and its flags."""
     height, width = view.changed.shape
     step = max(_COARSE, -(-max(height, width) // _LIGHT_PX))  # light is smooth: a large picture needs no more
@@ -361,8 +409,17 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     scale = (clip.source_width / clip.width, clip.source_height / clip.height)
     parallax = None if scene.parallax is None else scene.parallax.scaled(*scale)
     registration = _Registration(to_plate, parallax)
-    shots, kept = _gather(job, registration, box, index, set(wanted), progress)
-    laid = _Laid(shots, free, scene.gains, registration, (left, top), scale, moves)
+    shots, kept = _gather(job, free, registration, box, index, set(wanted), progress)
+    # where the camera moves, the plate is what the nearest frames leave
+    laid = _Laid(
+        shots[::2] if moves and len(shots) > _FEW else shots,
+        free,
+        scene.gains,
+        registration,
+        (left, top),
+        scale,
+        moves,
+    )
     needed = _needed(job, to_plate, (left, top, width, height))
     image, seen, always = _merged(laid, needed)
     grain = _grain(laid, always, image)
@@ -394,14 +451,13 @@ class _Laid:
         points = frame_grid(_moved(self.corner[0] + cols.start, self.corner[1] + rows.start), shape, _GRID_PX)
         grid = self.registration.in_frame(shot.frame, points)
         whole = slice(0, shape[0]), slice(0, shape[1])
-        where = _positions(grid, *whole)
-        at = ((where + np.float32(0.5)) / np.array(self.scale, np.float32)) - np.float32(0.5)
+        at = _positions(((grid + 0.5) / np.array(self.scale) - 0.5).astype(np.float32), *whole)
         shows = cv2.remap(
             self.free[shot.frame], at, ONE_MAP, cv2.INTER_NEAREST, borderValue=(_OUTSIDE, 0, 0, 0)
         )
         if self.moves:
-            corner = np.array([shot.x, shot.y], np.float32)
-            image = cv2.remap(shot.image, where - corner, ONE_MAP, cv2.INTER_CUBIC)
+            where = _positions(grid - np.array([shot.x, shot.y], np.float32), *whole)
+            image = cv2.remap(shot.image, where, ONE_MAP, cv2.INTER_CUBIC)
         else:  # whole pixels: nothing is resampled
             x, y = self.corner[0] + cols.start - shot.x, self.corner[1] + rows.start - shot.y
             image = _cut(shot.image, x, y, shape)
@@ -513,6 +569,7 @@ def _inside_canvas(box: Box, job: Job, to_plate: np.ndarray) -> Box:
 
 def _gather(
     job: Job,
+    free: np.ndarray,
     registration: _Registration,
     box: Box,
     index: np.ndarray,
@@ -532,7 +589,8 @@ def _gather(
             x, y = np.moveaxis(registration.in_frame(t, window), -1, 0)
             part = Box(float(x.min()) + _GRID_PX, float(y.min()) + _GRID_PX, float(x.max()), float(y.max()))
             rows, cols = part.slices(frame.shape[1], frame.shape[0])
-            shots.append(_Shot(t, np.ascontiguousarray(frame[rows, cols]), cols.start, rows.start))
+            image = np.ascontiguousarray(frame[rows, cols])
+            shots.append(_Shot(t, image, _shown(free[t]), cols.start, rows.start))
         progress((done + 1) * len(job.clip) // len(needed), 2 * len(job.clip))
     return tuple(shots), kept
 
