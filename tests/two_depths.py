@@ -12,7 +12,10 @@ NUM = 30
 EDGE_PX = 120  # the mat begins at this row
 FAR_PX = np.round(18 * np.sin(np.linspace(-1.2, 1.2, NUM)), 1)  # how far the camera turns past the wall
 NEAR_PX = np.round(14 * np.sin(np.linspace(-1.6, 1.9, NUM)), 1)  # and the mat, beyond that
-SINKS = (slice(66, EDGE_PX), slice(110, 210)), slice(13, 19)  # rows and columns of the wall, seen from its middle; frames
+SINKS = (
+    (slice(66, EDGE_PX), slice(110, 210)),
+    slice(13, 19),
+)  # rows and columns of the wall, seen from its middle; frames
 _ROOM_PX, _SUNK_PX, _DISC_PX = 60, 9, 17
 
 

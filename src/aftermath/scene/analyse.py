@@ -22,6 +22,7 @@ _SOFT, _SOLID = 1, 2
 _GRID_PX = 4  # of the parallax; it is smooth in between
 _EDGE_CELLS, _EDGE_PX = 5, 1.5
 _SIDE_PX = 3
+_CLOSE_PX = 6
 
 Progress = Callable[[int, int], None]
 
@@ -84,9 +85,18 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
 
     tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
     for kind, label in zip(kinds, labels, strict=True):
-        kind[:] = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
+        soft = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
+        kind[:] = soft if parallax is None else _whole(soft) & (label == 0)
     soft = kinds.view(bool)
     return Scene(camera, plate.image, plate.seen, labels, soft, all_gains, plate.noise, tracks, parallax)
+
+
+def _whole(soft: np.ndarray) -> np.ndarray:
+    """A mask boolean (H, W) without specks, which are edges that do not quite lie on one another, and without holes and
+    gaps, in which what moved happens to look like what was there."""
+    opened = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _CLOSE_PX + 1, 2 * _CLOSE_PX + 1))
+    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, round_) > 0
 
 
 def plate_in_frame(

@@ -122,10 +122,15 @@ def measure_parallax(
     film = _Registered(frames, blocked, to_plate, size)
     flows = _chained(film, index, reference)
     target, known = film[reference]
-    ways, shape = _round(film, index, target, known, flows, num_ways)
+    flow, valid = _compared_all(film, index, target, known, flows)
+    flow -= _usual(
+        flow, valid
+    )  # the reference may show a place as it seldom is, and all else moved against it
+    ways, shape = _fit(flow, valid, _texture(target), num_ways)
     target, known = _plate(film, index, ways, shape)
     flows = [_field(way, shape, film.size) for way in ways]
-    ways, shape = _round(film, index, target, known, flows, num_ways)
+    flow, valid = _compared_all(film, index, target, known, flows)
+    ways, shape = _fit(flow, valid, _texture(target), num_ways)
     target, known = _plate(film, index, ways, shape)
     between = [np.interp(np.arange(len(frames)), index, column) for column in ways.reshape(len(index), -1).T]
     guess = np.stack(between, axis=1).reshape(len(frames), num_ways, 2).astype(np.float32)
@@ -205,22 +210,16 @@ def _compared(
     return _cells(flow), _cells((known & warp(free, flow)).astype(np.float32)) > 0.99
 
 
-def _round(
-    film: _Registered,
-    index: np.ndarray,
-    target: np.ndarray,
-    known: np.ndarray,
-    flows: list[np.ndarray],
-    num_ways: int,
+def _compared_all(
+    film: _Registered, index: np.ndarray, target: np.ndarray, known: np.ndarray, flows: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Measure the flow from ``target`` to every sample near what ``flows`` says, and explain it; see `_fit`."""
+    """`_compared` with every sample, each near its own of ``flows``: float32 (N, h', w', 2), boolean (N, h', w')."""
 
     def compared(n: int) -> tuple[np.ndarray, np.ndarray]:
         return _compared(target, known, *film[int(index[n])], flows[n])
 
     seen = list(at_once(compared, range(len(index))))
-    flow, valid = np.stack([f for f, _ in seen]), np.stack([v for _, v in seen])
-    return _fit(flow, valid, _texture(target), num_ways)
+    return np.stack([f for f, _ in seen]), np.stack([v for _, v in seen])
 
 
 def _fit(
@@ -255,6 +254,14 @@ def _fit(
     shape = np.dstack([cv2.medianBlur(np.ascontiguousarray(shape[..., k]), 5) for k in range(num_ways)])
     shape = cv2.GaussianBlur(shape, (0, 0), _SMOOTH_CELLS).reshape(height, width, num_ways)
     return basis.reshape(num, 2, num_ways).transpose(0, 2, 1).astype(np.float32), shape
+
+
+def _usual(flow: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The median of ``flow`` float32 (N, h', w', 2) over the frames in which it is ``valid``: float32 (h', w', 2)."""
+    ranked = np.sort(np.where(valid[..., None], flow, np.float32(np.inf)), axis=0)
+    middle = (np.maximum(valid.sum(axis=0), 1) - 1) // 2
+    usual = np.take_along_axis(ranked, middle[None, ..., None], axis=0)[0]
+    return np.where(np.isfinite(usual), usual, 0).astype(np.float32)
 
 
 def _shares(
@@ -305,7 +312,7 @@ def _plate(
 
     seen = list(at_once(bent, range(0, len(index), 2)))
     free = np.stack([f for _, f in seen])
-    return masked_median(np.stack([image for image, _ in seen]), free), free.any(axis=0)
+    return masked_median(np.stack([image for image, _ in seen]), free), free.sum(axis=0) > 0
 
 
 def _field(ways: np.ndarray, shape: np.ndarray, size: tuple[int, int]) -> np.ndarray:

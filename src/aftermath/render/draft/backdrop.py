@@ -31,6 +31,7 @@ _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference 
 _COARSE = 4
 _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
 _STRIP_PX = 64  # rows painted at a time
+_GAP_PX = 96  # a gap less wide is painted too
 _GRID_PX = 16
 _GRAIN_PLACES = 80
 _FEW = 13
@@ -200,7 +201,7 @@ class _Nearest:
                 break
             if shot.frame == t:
                 continue
-            here = box.slices(left.shape[1], left.shape[0])
+            here = box.slices(points.shape[1], points.shape[0])
             there = self.registration.seen_in(shot.frame, seen, here)
             share = self._at(shot.shows, there) * _within(there, shot) * left[here]
             if share.max() < 1 - _ALL:
@@ -332,13 +333,14 @@ def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _strips(changed: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """Bands of rows, each with the columns in which it is ``changed`` boolean (h, w): little is painted that nobody
+    """Bands of rows, each with runs of columns in which it is ``changed`` boolean (h, w): little is painted that nobody
     sees, and what is being painted stays in the processor's cache."""
     for top in range(0, len(changed), _STRIP_PX):
         rows = slice(top, min(top + _STRIP_PX, len(changed)))
         columns = np.flatnonzero(changed[rows].any(axis=0))
-        if columns.size:
-            yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
+        for run in np.split(columns, np.flatnonzero(np.diff(columns) > _GAP_PX) + 1):
+            if run.size:
+                yield rows, slice(int(run[0]), int(run[-1]) + 1)
 
 
 def _positions(grid: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
