@@ -105,7 +105,7 @@ def test_the_plate_as_a_frame_sees_it():
     plate = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
     seen = np.ones((40, 60), bool)
     shift = np.array([[1, 0, 20], [0, 1, 10], [0, 0, 1]], float)
-    image, known = plate_in_frame(plate, seen, shift, (30, 50))
+    image, known = plate_in_frame(plate, seen, shift, (30, 50), None)
     assert np.array_equal(image[:20, :30], plate[10:30, 20:50])
     assert known[:25, :35].all() and not known[:, 45:].any()
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from aftermath.core import Clip
-from aftermath.scene.align import align, residual_flow
 from aftermath.scene.base import CameraKind
 from aftermath.scene.camera import estimate_camera, plate_canvas
 from scenes import BLUE, GRAY, NUM, RED, SIZE, Drawn, Thing, ground, line
@@ -95,31 +94,6 @@ def test_depth_is_never_taken_for_a_still_camera():
     clip = two_depths()
     camera = estimate_camera(clip, np.zeros(clip.frames.shape[:3], bool))
     assert camera.kind in (CameraKind.PARALLAX, CameraKind.MOVING)
-
-
-def test_alignment_takes_up_what_a_plane_leaves():
-    image = np.clip(ground(SIZE), 0, 255).astype(np.uint8)
-    x, y = np.meshgrid(np.arange(320, dtype=np.float32), np.arange(180, dtype=np.float32))
-    bent = cv2.remap(image, x + 3 * np.sin(y / 60), y + 1, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    none = np.zeros((180, 320), bool)
-    aligned = align(bent, image, none)
-    inner = (slice(10, -10), slice(10, -10))
-    before, after = (np.abs(i[inner].astype(float) - bent[inner]).mean() for i in (image, aligned))
-    assert after < 0.35 * before
-    flow = residual_flow(bent, image, none)
-    assert flow.shape == (180, 320, 2) and flow.dtype == np.float32
-    assert np.abs(flow[inner][..., 0] - (3 * np.sin(y / 60))[inner]).mean() < 0.5
-
-
-def test_alignment_continues_into_what_is_excluded():
-    image = np.clip(ground(SIZE), 0, 255).astype(np.uint8)
-    moved = np.roll(image, 3, axis=1)
-    hole = np.zeros((180, 320), bool)
-    hole[60:120, 120:200] = True
-    target = moved.copy()
-    target[hole] = (200, 30, 30)
-    flow = residual_flow(target, image, hole)
-    assert np.abs(flow[70:110, 130:190] - (-3, 0)).mean() < 0.6
 
 
 def test_the_canvas_holds_every_frame_but_does_not_grow_for_ever():

@@ -120,7 +120,8 @@ class _View:
     def contrast(self, mask: np.ndarray, t: int) -> float:
         """Mean difference from the background inside ``mask`` of frame ``t``, levels of 255."""
         scene = self.scene
-        plate, known = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], mask.shape)
+        to_plate, bend = scene.camera.to_plate[t], scene.bend(t)
+        plate, known = plate_in_frame(scene.plate, scene.seen, to_plate, mask.shape, bend)
         use = mask & known
         if not use.any():
             return 0.0
@@ -326,7 +327,8 @@ class _View:
         blurred border does so too, and is left out.
         """
         scene = self.scene
-        plate, known = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], mask.shape)
+        to_plate, bend = scene.camera.to_plate[t], scene.bend(t)
+        plate, known = plate_in_frame(scene.plate, scene.seen, to_plate, mask.shape, bend)
         border = np.ones((2 * _BLUR_PX + 1, 2 * _BLUR_PX + 1), np.uint8)
         use = mask & known & (cv2.dilate(self.primary[t].astype(np.uint8), border) == 0)
         if not use.any():

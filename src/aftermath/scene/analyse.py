@@ -9,9 +9,9 @@ import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.core import Clip
-from aftermath.scene.align import align
 from aftermath.scene.base import CameraKind, Scene
 from aftermath.scene.camera import estimate_camera, plate_canvas
+from aftermath.scene.parallax import ONE_MAP, Bend, enlarged, frame_grid, measure_parallax
 from aftermath.scene.plate import build_plate, exposure_gains, sample_indices, warp_to_plate
 from aftermath.scene.tracks import Difference, difference, follow
 
@@ -19,6 +19,10 @@ __all__ = ["analyse_scene", "plate_in_frame"]
 
 _HALO_PX = 4  # blur carries an object's colour this far past its mask
 _SOFT, _SOLID = 1, 2
+_GRID_PX = 4  # of the parallax; it is smooth in between
+_EDGE_CELLS, _EDGE_PX = 5, 1.5
+_SIDE_PX = 3
+_CLOSE_PX = 6
 
 Progress = Callable[[int, int], None]
 
@@ -34,19 +38,30 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     camera, width, height = plate_canvas(camera, clip.width, clip.height)
     index = sample_indices(num)
     kernel = np.ones((2 * _HALO_PX + 1, 2 * _HALO_PX + 1), np.uint8)
-    samples = np.stack([warp_to_plate(clip.frames[t], camera.to_plate[t], (width, height)) for t in index])
+    moves = camera.kind is not CameraKind.STILL
+    parallax = None
+    if moves:
+        size = (width, height)
+        parallax = measure_parallax(clip.frames, primary, camera.to_plate, size, camera.reference_idx)
+    bends = [None if parallax is None else parallax[t] for t in range(num)]
+
+    def laid(image: np.ndarray, t: int) -> np.ndarray:
+        bend = bends[t]
+        if bend is None:
+            return warp_to_plate(image, camera.to_plate[t], (width, height))
+        grid = bend.from_plate(frame_grid(np.eye(3), (height, width), _GRID_PX))
+        grid = cv2.perspectiveTransform(grid, np.linalg.inv(camera.to_plate[t]))
+        where = enlarged(grid, slice(0, height), slice(0, width), _GRID_PX, first=1)
+        return cv2.remap(image, where, ONE_MAP, cv2.INTER_LINEAR)
+
+    samples = np.stack([laid(clip.frames[t], t) for t in index])
     usable = [cv2.erode(np.where(primary[t], 0, 255).astype(np.uint8), kernel) for t in index]
-    valid = np.stack([
-        warp_to_plate(u, camera.to_plate[t], (width, height)) > 250 for u, t in zip(usable, index, strict=True)
-    ])  # fmt: skip
+    valid = np.stack([laid(u, t) > 250 for u, t in zip(usable, index, strict=True)])
     middle = samples[int(np.searchsorted(index, camera.reference_idx))]
     gains = exposure_gains(samples, valid, middle)
     for sample, gain in zip(samples, gains, strict=True):
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
-    moves = camera.kind is not CameraKind.STILL
-    if moves:
-        _lay_on_one_another(samples, valid)
     plate = build_plate(samples, valid)
     all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
         np.float32
@@ -54,10 +69,12 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     kinds = np.zeros(primary.shape, np.uint8)  # all that outlives a difference: a long clip's are large
 
     def look(t: int) -> Difference:
-        image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], clip.frames.shape[1:3])
+        size = clip.frames.shape[1:3]
+        image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], size, bends[t])
         lit = np.clip(image * all_gains[t], 0, 255).astype(np.uint8) if (all_gains[t] != 1).any() else image
-        if moves:
-            lit = align(clip.frames[t], lit, ~known | primary[t])
+        bend = bends[t]
+        if bend is not None:
+            lit = _either_depth(lit, clip.frames[t], _at_depth_edges(bend, camera.to_plate[t], size))
         return difference(clip.frames[t], lit, known & ~primary[t], plate.noise)
 
     def differences() -> Iterator[Difference]:
@@ -68,33 +85,56 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
 
     tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
     for kind, label in zip(kinds, labels, strict=True):
-        kind[:] = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
+        soft = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
+        kind[:] = soft if parallax is None else _whole(soft) & (label == 0)
     soft = kinds.view(bool)
-    return Scene(camera, plate.image, plate.seen, labels, soft, all_gains, plate.noise, tracks)
+    return Scene(camera, plate.image, plate.seen, labels, soft, all_gains, plate.noise, tracks, parallax)
 
 
-def _lay_on_one_another(samples: np.ndarray, valid: np.ndarray) -> None:
-    """Bend every sample uint8 (N, h, w, 3) onto a first plate, which needs no more than every second one; in place."""
-    first = build_plate(samples[::2], valid[::2], settle=False)
-
-    def bent(n: int) -> np.ndarray:
-        return align(first.image, samples[n], ~valid[n] | ~first.seen)
-
-    for n, sample in enumerate(at_once(bent, range(len(samples)))):
-        samples[n] = sample
+def _whole(soft: np.ndarray) -> np.ndarray:
+    """A mask boolean (H, W) without specks, which are edges that do not quite lie on one another, and without holes and
+    gaps, in which what moved happens to look like what was there."""
+    opened = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _CLOSE_PX + 1, 2 * _CLOSE_PX + 1))
+    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, round_) > 0
 
 
 def plate_in_frame(
-    plate: np.ndarray, seen: np.ndarray, to_plate: np.ndarray, size: tuple[int, ...]
+    plate: np.ndarray, seen: np.ndarray, to_plate: np.ndarray, size: tuple[int, ...], bend: Bend | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The plate as one frame's camera sees it: uint8 (H, W, 3), and where it is known, boolean (H, W).
 
-    ``size`` is (H, W) of the frame.
+    ``size`` is (H, W) of the frame, ``bend`` its parallax.
     """
     height, width = size
+    if bend is not None:
+        grid = bend.to_plate(frame_grid(to_plate, size, _GRID_PX))
+        where = enlarged(grid, slice(0, height), slice(0, width), _GRID_PX, first=1)
+        image = cv2.remap(plate, where, ONE_MAP, cv2.INTER_LINEAR)
+        return image, cv2.remap(seen.astype(np.uint8) * 255, where, ONE_MAP, cv2.INTER_LINEAR) > 250
     if np.array_equal(to_plate, np.eye(3)) and plate.shape[:2] == (height, width):
         return plate, seen
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     image = cv2.warpPerspective(plate, to_plate, (width, height), flags=flags)
     known = cv2.warpPerspective(seen.astype(np.uint8) * 255, to_plate, (width, height), flags=flags) > 250
     return image, known
+
+
+def _at_depth_edges(bend: Bend, to_plate: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Where near meets far: the parallax differs from that of a close neighbour; boolean (H, W)."""
+    height, width = size
+    grid = frame_grid(to_plate, size, _GRID_PX)
+    moved = bend.to_plate(grid) - grid
+    near = np.ones((_EDGE_CELLS, _EDGE_CELLS), np.uint8)
+    spread = (cv2.dilate(moved, near) - cv2.erode(moved, near)).max(axis=-1)
+    return enlarged(spread, slice(0, height), slice(0, width), _GRID_PX, first=1) > _EDGE_PX
+
+
+def _either_depth(plate: np.ndarray, frame: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """``plate`` uint8 (H, W, 3) with what ``frame`` shows wherever, at ``edges`` of depth, a place close by shows it
+    too: on which side of the edge a pixel lies is not known that well."""
+    if not edges.any():
+        return plate
+    around = np.ones((2 * _SIDE_PX + 1, 2 * _SIDE_PX + 1), np.uint8)
+    likely = np.clip(frame, cv2.erode(plate, around), cv2.dilate(plate, around))
+    return np.where(edges[..., None], likely, plate)

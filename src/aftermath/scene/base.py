@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from aftermath.scene.parallax import Bend, Parallax
+
 __all__ = ["Camera", "CameraKind", "Scene", "Track"]
 
 
@@ -64,6 +66,7 @@ class Scene:
     belongs to, 0 for none. ``soft``: boolean (T, H, W), pixels through which the background still shows: shadows,
     reflections, glows. ``gains``: float32 (T, 3), exposure of each frame against the plate. ``noise``: standard
     deviation of one frame against the plate, levels of 255.
+    ``parallax``: what `Camera.to_plate` leaves unexplained of a static world; None for a still camera.
     """
 
     camera: Camera
@@ -74,6 +77,11 @@ class Scene:
     gains: np.ndarray
     noise: float
     tracks: tuple[Track, ...]
+    parallax: Parallax | None = None
+
+    def bend(self, t: int) -> Bend | None:
+        """The parallax of frame ``t``; None where one plane explains the picture."""
+        return None if self.parallax is None else self.parallax[t]
 
     def mask(self, track: Track) -> np.ndarray:
         """Boolean (T, H, W): where ``track`` is seen."""
@@ -81,7 +89,11 @@ class Scene:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The scene as plain arrays, for a file; the opposite of `from_arrays`."""
+        bent = self.parallax
         return {
+            "parallax_ways": np.zeros((0, 0, 2), np.float32) if bent is None else bent.ways,
+            "parallax_shape": np.zeros((0, 0, 0), np.float32) if bent is None else bent.shape,
+            "parallax_rest": np.zeros((0, 0, 0, 2), np.float32) if bent is None else bent.rest,
             "camera_kind": np.array(str(self.camera.kind)),
             "to_plate": self.camera.to_plate,
             "reference_idx": np.array(self.camera.reference_idx),
@@ -107,6 +119,7 @@ class Scene:
             float(arrays["residual_px"]),
         )
         tracks = zip(arrays["track_labels"], arrays["centers_px"], arrays["areas_px"], strict=True)
+        ways, height, width = arrays["parallax_ways"], *arrays["plate"].shape[:2]
         return Scene(
             camera,
             arrays["plate"],
@@ -116,4 +129,7 @@ class Scene:
             arrays["gains"],
             float(arrays["noise"]),
             tuple(Track(int(label), centers, areas) for label, centers, areas in tracks),
+            Parallax(ways, arrays["parallax_shape"], arrays["parallax_rest"], (width, height))
+            if len(ways)
+            else None,
         )

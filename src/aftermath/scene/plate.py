@@ -30,6 +30,7 @@ __all__ = [
 
 _MAX_SAMPLES = 48
 _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
+_MOST_TURNS = 2  # a thing comes, or leaves, or both; what comes and goes is not a thing that rested
 _SPECK_PX, _MAX_PATCHES = 12, 80
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
 _SEEN_SHARE, _GLIMPSE_SHARE = 0.3, 0.05  # of the frames
@@ -170,6 +171,7 @@ def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarra
     second = masked_median(samples[:, ys, xs], chosen_off)
     near = (channel_max(np.abs(samples[:, ys, xs].astype(np.int16) - second)) <= tau) & chosen_off
     stable = near.sum(axis=0) >= 0.6 * chosen_off.sum(axis=0)
+    stable &= _turns(chosen_off, chosen_valid) <= _MOST_TURNS
     order = _order(chosen_off, chosen_valid & ~chosen_off)
     other = median.copy()
     other[ys, xs] = second
@@ -210,6 +212,16 @@ def _order(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     order[(second_start > first_start) & (second_end < first_end)] = _SECOND_INSIDE
     order[(first_start > second_start) & (first_end < second_end)] = _FIRST_INSIDE
     return order
+
+
+def _turns(second: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """How often boolean (N, P) appearances turn into one another, over the ``valid`` samples, single ones left out."""
+    held = second.copy()
+    for before, now, ok in zip(held, held[1:], valid[1:], strict=False):
+        now[~ok] = before[~ok]
+    steady = held.copy()
+    steady[1:-1] = (held[:-2] & held[2:]) | (held[1:-1] & (held[:-2] | held[2:]))
+    return (steady[1:] != steady[:-1]).sum(axis=0)
 
 
 def _patches(patch: np.ndarray) -> Iterator[np.ndarray]:

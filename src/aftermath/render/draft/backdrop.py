@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,10 +14,9 @@ from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
 from aftermath.render.draft.fill import complete
 from aftermath.render.draft.grain import Grain, GrainField, measure_grain
-from aftermath.scene.align import residual_flow
 from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
-from aftermath.scene.optical_flow import warp
+from aftermath.scene.parallax import ONE_MAP, Parallax, enlarged, frame_grid
 from aftermath.scene.plate import masked_median, sample_indices, seen_enough
 from aftermath.scene.sprites import footprint
 
@@ -27,19 +25,19 @@ __all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
-_OUTSIDE = 3
-_ALWAYS = 0.9  # of the frames
+_GONE, _MAYBE, _BACKGROUND, _OUTSIDE = 0, 1, 2, 3
+_ALWAYS, _ALMOST_ALWAYS = 0.9, 0.8  # of the frames
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
 _INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
-_ONE_MAP: Any = (
-    None  # OpenCV: both coordinates stand in the first map; an empty array misreads with INTER_NEAREST
-)
 _STRIP_PX = 64  # rows painted at a time
+_GAP_PX = 96  # a gap less wide is painted too
 _GRID_PX = 16
+_GRAIN_PLACES = 80
+_FEW = 13
 _LIGHT_PX = 240  # long side at which the difference of exposure is measured
-_ALIGN_PX = 800  # long side at which samples of the plate are laid on one another
-_BEND_PX = 720  # long side at which parallax is measured
+_FEATHER_PX = 1.5  # analysed pixels
+_ALL = 0.98  # of a pixel: the rest is not looked for
 
 
 @dataclass(frozen=True)
@@ -49,40 +47,92 @@ class Frames:
     kept: dict[int, np.ndarray]
 
 
+@dataclass(frozen=True)
+class _Registration:
+    """How full-size frames lie on the plate: ``to_plate`` float64 (T, 3, 3) takes frame pixels to canvas pixels,
+    ``parallax`` is what that leaves unexplained. Points are float32 (h, w, 2), (x, y)."""
+
+    to_plate: np.ndarray
+    parallax: Parallax | None
+
+    def on_plate(self, t: int, points: np.ndarray) -> np.ndarray:
+        """Where pixels of frame ``t`` are on the canvas."""
+        points = cv2.perspectiveTransform(points, self.to_plate[t])
+        return points if self.parallax is None else self.parallax[t].to_plate(points)
+
+    def in_frame(self, t: int, points: np.ndarray) -> np.ndarray:
+        """Where pixels of the canvas are in frame ``t``."""
+        points = points if self.parallax is None else self.parallax[t].from_plate(points)
+        return cv2.perspectiveTransform(points, np.linalg.inv(self.to_plate[t]))
+
+    def seen_from(self, t: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For `seen_in`: where pixels of frame ``t`` are on the canvas, unbent and as they lie there."""
+        places = self.on_plate(t, points)
+        plain = cv2.perspectiveTransform(points, self.to_plate[t])
+        return plain if self.parallax is None else plain - self.parallax[t].shift(places), places
+
+    def seen_in(
+        self, other: int, seen: tuple[np.ndarray, np.ndarray], part: tuple[slice, slice]
+    ) -> np.ndarray:
+        """Where a ``part`` of another frame's points is in frame ``other``.
+
+        Only the difference of the two bends counts: a place that is not known well, where near things hide far ones,
+        does little harm between frames that see it from about the same side.
+        """
+        plain, places = seen[0][part], seen[1][part]
+        if self.parallax is not None:
+            plain = plain + self.parallax[other].shift(places)
+        return cv2.perspectiveTransform(plain.astype(np.float32), np.linalg.inv(self.to_plate[other]))
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A part of source frame ``frame``: ``image`` uint8 (h, w, 3) whose corner is at (``x``, ``y``); `_shown` of the
+    whole frame."""
+
+    frame: int
+    image: np.ndarray
+    shows: np.ndarray
+    x: int
+    y: int
+
+
 @dataclass
 class Backdrop:
     """The plate of the changed part: ``image`` uint8 (h, w, 3) RGB at full size, whose corner stands at (``left``,
-    ``top``) of the full-size plate canvas. ``to_plate`` float64 (T, 3, 3) takes full-size frame pixels to canvas
-    pixels. ``never_seen`` boolean (h, w): what had to be invented."""
+    ``top``) of the full-size plate canvas. ``never_seen`` boolean (h, w): what had to be invented. ``nearest``: where
+    the camera moves, the frames that the picture is taken from before the plate is."""
 
     image: np.ndarray
     never_seen: np.ndarray
     left: int
     top: int
-    to_plate: np.ndarray
+    registration: _Registration
     gains: np.ndarray
     grain: Grain
     moves: bool
+    nearest: _Nearest | None
 
     def in_frame(
         self, t: int, view: View, grain: GrainField | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The plate as frame ``t`` sees it where ``view`` changes: bent and lit like the source around it, with grain.
+        """The background as frame ``t`` sees it where ``view`` changes: lit like the source around it, with grain.
 
         Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array, the source's own pixels where
         nothing changes; uint8 (h, w), not 0 where the plate reaches and was painted; uint8 (h, w), 1 where it was
         invented.
         """
-        shift = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], float)
-        matrix = (
-            np.linalg.inv(shift) @ self.to_plate[t] @ np.array([[1, 0, view.x], [0, 1, view.y], [0, 0, 1]])
-        )
-        bend = self._bend(t, matrix, view) if self.moves and grain is not None else None
-        grid = _grid(matrix, view.changed.shape, bend) if self.moves else None
         gain = self.gains[t] if (self.gains[t] != 1).any() else None
+        grid = self._grid(t, view)
+        near = None if grain is None or self.nearest is None else self.nearest.around(t, view)
+        if near is not None:
+            view = near.repainted(view)
 
         def sample(rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-            image, flags = self._sample(grid, matrix, rows, cols)
+            if near is None:
+                image, flags = self._sample(grid, rows, cols)
+            else:
+                image, flags = near.sample(lambda rows, cols: self._sample(grid, rows, cols), rows, cols)
             return image if gain is None else cv2.multiply(image, np.append(gain, 1).astype(float)), flags
 
         light = None if grain is None else _exposure(sample, view)
@@ -91,53 +141,185 @@ class Backdrop:
             image, found[rows, cols] = sample(rows, cols)
             if grain is not None and light is not None:
                 change = light.part(rows, cols)
-                grain.add(change, t, (rows.start, cols.start))
+                if near is None:
+                    grain.add(change, t, (rows.start, cols.start))
+                else:  # what comes from a frame has its grain
+                    made = np.zeros_like(change)
+                    grain.add(made, t, (rows.start, cols.start))
+                    change += made * near.plate_share(rows, cols)[..., None]
                 image = cv2.add(image, change, dtype=cv2.CV_8U)
+            if near is not None:
+                own = near.own_share(rows, cols)
+                image = cv2.blendLinear(np.ascontiguousarray(view.source[rows, cols]), image, own, 1 - own)
             painted[rows, cols] = image
         return painted, np.bitwise_and(found, _INSIDE), np.bitwise_and(found, _INVENTED)
 
-    def _sample(
-        self, grid: np.ndarray | None, matrix: np.ndarray, rows: slice, cols: slice
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _grid(self, t: int, view: View) -> np.ndarray:
+        """Where in ``image`` a grid over ``view`` is found; see `frame_grid`."""
+        points = frame_grid(_moved(view.x, view.y), view.changed.shape, _GRID_PX)
+        return self.registration.on_plate(t, points) - np.array([self.left, self.top], np.float32)
+
+    def _sample(self, grid: np.ndarray, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """The plate and its flags at these rows and columns of a view, which may step over pixels."""
-        if grid is None:  # whole pixels: nothing is resampled
-            x, y = round(matrix[0, 2]) + cols.start, round(matrix[1, 2]) + rows.start
+        if not self.moves:  # whole pixels: nothing is resampled
+            x, y = round(float(grid[1, 1, 0])) + cols.start, round(float(grid[1, 1, 1])) + rows.start
             shape, every = (rows.stop - rows.start, cols.stop - cols.start), slice(None, None, rows.step)
             image, flags = (_cut(values, x, y, shape)[every, every] for values in (self.image, self._flags))
             return image, flags
         where = _positions(grid, rows, cols)
-        image = cv2.remap(self.image, where, _ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return image, cv2.remap(self._flags, where, _ONE_MAP, cv2.INTER_NEAREST)
+        image = cv2.remap(self.image, where, ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return image, cv2.remap(self._flags, where, ONE_MAP, cv2.INTER_NEAREST)
 
     def __post_init__(self) -> None:
         self._flags = np.where(self.never_seen, _INSIDE | _INVENTED, _INSIDE).astype(np.uint8)
 
-    def _bend(self, t: int, matrix: np.ndarray, view: View) -> np.ndarray:
-        """What the plane leaves unexplained, measured outside the hole and continued into it: float32 (h', w', 2),
-        coarser than the view, in its pixels."""
-        height, width = view.changed.shape
-        scale = max(1.0, max(height, width) / _BEND_PX)
-        size = (round(width / scale), round(height / scale))
-        down = np.array([[width / size[0], 0, 0], [0, height / size[1], 0], [0, 0, 1]])
-        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
-        plate = cv2.warpPerspective(self._small()[0], self._small()[1] @ matrix @ down, size, flags=flags)
-        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        reach = cv2.warpPerspective(self._flags, matrix @ down, size, flags=nearest)
-        target = cv2.resize(view.source, size, interpolation=cv2.INTER_AREA)
-        hole = cv2.resize(view.changed.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        return residual_flow(target, plate, hole | (reach == 0)) * np.float32(scale)
 
-    def _small(self) -> tuple[np.ndarray, np.ndarray]:
-        """The plate at about the size flow is measured at, and the matrix from plate pixels to its pixels."""
-        if self._shrunk is None:
-            height, width = self.image.shape[:2]
-            scale = max(1.0, max(height, width) / _BEND_PX)
-            size = (round(width / scale), round(height / scale))
-            small = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
-            self._shrunk = small, np.diag([size[0] / width, size[1] / height, 1.0])
-        return self._shrunk
+@dataclass(frozen=True)
+class _Nearest:
+    """Frames from which the background of a moving camera's picture is taken.
 
-    _shrunk: tuple[np.ndarray, np.ndarray] | None = None
+    Near things pass far ones, so that no single picture holds what all frames show; but frames that follow one another
+    see almost the same. ``shots`` are full-size; ``free`` uint8 (T, H, W) is `_free`; ``gains`` float32 (T, 3).
+    """
+
+    shots: tuple[_Shot, ...]
+    free: np.ndarray
+    gains: np.ndarray
+    registration: _Registration
+    scale: tuple[float, float]  # full-size pixels an analysed one
+
+    def around(self, t: int, view: View) -> _Near:
+        """Which frame shows which part of frame ``t``'s background: the nearest that shows it at all."""
+        step = 2 * max(1, int(min(self.scale)))
+        points = frame_grid(_moved(view.x, view.y), view.changed.shape, step)
+        seen = self.registration.seen_from(t, points)
+        left = np.ones(points.shape[:2], np.float32)
+        parts: list[_Part] = []
+        for shot in sorted(self.shots, key=lambda shot: abs(shot.frame - t)):
+            box = Box.of_mask(left > 1 - _ALL)
+            if box is None:
+                break
+            if shot.frame == t:
+                continue
+            here = box.slices(points.shape[1], points.shape[0])
+            there = self.registration.seen_in(shot.frame, seen, here)
+            share = self._at(shot.shows, there) * _within(there, shot) * left[here]
+            if share.max() < 1 - _ALL:
+                continue
+            left[here] -= share
+            weight, grid = np.zeros_like(left), np.zeros_like(points)
+            weight[here], grid[here] = share, there - np.array([shot.x, shot.y], np.float32)
+            gain = self.gains[shot.frame]
+            parts.append(_Part(shot.image, grid, weight, None if (gain == 1).all() else 1 / gain))
+        return _Near(tuple(parts), left, self._at(_shown(self.free[t]), points), step)
+
+    def _at(self, shows: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """`_shown` at full-size ``points`` of its frame, float32 (h, w); 0 outside of it."""
+        at = ((points + 0.5) / np.array(self.scale) - 0.5).astype(np.float32)
+        return cv2.remap(shows, at, ONE_MAP, cv2.INTER_LINEAR).astype(np.float32) / 255
+
+
+def _shown(free: np.ndarray) -> np.ndarray:
+    """How much of the background a frame shows, uint8 (H, W), 255 where nothing else, from its `_free`; soft."""
+    shows = np.where(free == _BACKGROUND, 255, 0).astype(np.uint8)
+    inner = cv2.erode(shows, np.ones((3, 3), np.uint8))
+    soft = cv2.GaussianBlur(inner, (0, 0), _FEATHER_PX).astype(np.int16)
+    return np.clip(2 * soft - 255, 0, 255).astype(np.uint8) & shows
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one frame gives: ``image`` uint8 (h, w, 3), where a coarse ``grid`` over the view is found in it, with which
+    ``weight`` float32 (h', w'), and what its exposure must be multiplied by, if anything."""
+
+    image: np.ndarray
+    grid: np.ndarray
+    weight: np.ndarray
+    gain: np.ndarray | None
+
+    def columns(self, rows: slice, cols: slice, step: int) -> tuple[slice, slice] | None:
+        """Which of the asked-for columns this gives anything to: their places among those, and themselves."""
+        near = self.weight[rows.start // step : rows.stop // step + 3]
+        give = np.flatnonzero(near.max(axis=0) > 1 - _ALL)
+        if not give.size:
+            return None
+        stride, number = cols.step or 1, -(-(cols.stop - cols.start) // (cols.step or 1))
+        first = max(0, ((int(give[0]) - 2) * step - cols.start) // stride)
+        last = min(number, -(-(int(give[-1]) * step - cols.start) // stride) + 1)
+        if first >= last:
+            return None
+        return slice(first, last), slice(cols.start + first * stride, cols.start + last * stride, cols.step)
+
+
+@dataclass(frozen=True)
+class _Near:
+    """One view's background in ``parts``; ``left`` float32 (h', w') is the plate's share, ``own`` how much of the
+    frame itself is background. Every ``step``-th pixel of the view has a sample; see `frame_grid`."""
+
+    parts: tuple[_Part, ...]
+    left: np.ndarray
+    own: np.ndarray
+    step: int
+
+    def repainted(self, view: View) -> View:
+        """``view``, changed only where it does not show the background already."""
+        everything = (slice(0, view.changed.shape[0]), slice(0, view.changed.shape[1]))
+        return replace(view, changed=view.changed & (self.own_share(*everything) < _ALL))
+
+    def own_share(self, rows: slice, cols: slice) -> np.ndarray:
+        """How much of the frame's own pixels stays, float32 (h, w)."""
+        return enlarged(self.own, rows, cols, self.step, first=1)
+
+    def plate_share(self, rows: slice, cols: slice) -> np.ndarray:
+        """How much the plate gives, float32 (h, w)."""
+        return enlarged(self.left, rows, cols, self.step, first=1)
+
+    def sample(self, plate: _Sample, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The parts at these rows and columns, uint8 (h, w, 3), over what ``plate`` gives, and its flags where it
+        still shows."""
+        shape = (
+            -(-(rows.stop - rows.start) // (rows.step or 1)),
+            -(-(cols.stop - cols.start) // (cols.step or 1)),
+        )
+        image, weight = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32)
+        flags = np.full(shape, _INSIDE)
+        whole = _Part(np.empty(0), self.left, self.left, None)
+        for part in (whole, *self.parts):
+            found = part.columns(rows, cols, self.step)
+            if found is None:
+                continue
+            inside, here = found
+            share = enlarged(part.weight, rows, here, self.step, first=1)
+            if part is whole:
+                other, seen = plate(rows, here)
+                flags[:, inside] = np.where(share > 0.5, seen, _INSIDE)
+            else:
+                where = enlarged(part.grid, rows, here, self.step, first=1)
+                other = cv2.remap(
+                    part.image, where, ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+                )
+            if part.gain is not None:
+                other = cv2.multiply(other, np.append(part.gain, 1).astype(float))
+            under = np.ascontiguousarray(image[:, inside]), np.ascontiguousarray(weight[:, inside])
+            image[:, inside] = cv2.blendLinear(under[0], other, under[1], share)
+            weight[:, inside] += share
+        return image, flags
+
+
+def _within(points: np.ndarray, shot: _Shot) -> np.ndarray:
+    """Whether full-size points float32 (h, w, 2) lie in what is kept of a frame, boolean (h, w)."""
+    height, width = shot.image.shape[:2]
+    x, y = points[..., 0] - shot.x, points[..., 1] - shot.y
+    return (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+
+
+def _moved(x: float, y: float) -> np.ndarray:
+    """The homography that adds (x, y)."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], float)
+
+
+_Sample = Callable[[slice, slice], tuple[np.ndarray, np.ndarray]]
+"""A picture and its flags at rows and columns of a view."""
 
 
 def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -151,46 +333,19 @@ def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _strips(changed: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """Bands of rows, each with the columns in which it is ``changed`` boolean (h, w): little is painted that nobody
+    """Bands of rows, each with runs of columns in which it is ``changed`` boolean (h, w): little is painted that nobody
     sees, and what is being painted stays in the processor's cache."""
     for top in range(0, len(changed), _STRIP_PX):
         rows = slice(top, min(top + _STRIP_PX, len(changed)))
         columns = np.flatnonzero(changed[rows].any(axis=0))
-        if columns.size:
-            yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def _grid(matrix: np.ndarray, shape: tuple[int, ...], bend: np.ndarray | None) -> np.ndarray:
-    """Where in the plate a grid over a view of ``shape`` (h, w) is found: float32 (h', w', 2), (x, y).
-
-    Sample (i, j) is pixel (i - 1, j - 1) * `_GRID_PX`; a homography is straight enough in between.
-    """
-    height, width = shape
-    ys, xs = (np.arange(-_GRID_PX, n + 2 * _GRID_PX, _GRID_PX, dtype=np.float32) for n in (height, width))
-    grid = np.stack(np.meshgrid(xs, ys), axis=-1)
-    if bend is not None:
-        sx, sy = bend.shape[1] / width, bend.shape[0] / height
-        at = np.stack([(grid[..., 0] + 0.5) * sx - 0.5, (grid[..., 1] + 0.5) * sy - 0.5], axis=-1).astype(
-            np.float32
-        )
-        grid = grid + cv2.remap(bend, at, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.perspectiveTransform(grid, matrix).astype(np.float32)
+        for run in np.split(columns, np.flatnonzero(np.diff(columns) > _GAP_PX) + 1):
+            if run.size:
+                yield rows, slice(int(run[0]), int(run[-1]) + 1)
 
 
 def _positions(grid: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
-    """Where in the plate these pixels of a view are found, from its `_grid`: float32 (h, w, 2), (x, y)."""
-    return _enlarged(grid, rows, cols, _GRID_PX, first=1)
-
-
-def _enlarged(coarse: np.ndarray, rows: slice, cols: slice, step: int, first: int = 0) -> np.ndarray:
-    """Rows and columns of a picture of which ``coarse`` has every ``step``-th pixel; pixel 0 is sample ``first``."""
-    stride_y, stride_x = rows.step or 1, cols.step or 1
-    move = np.array(
-        [[stride_x / step, 0, cols.start / step + first], [0, stride_y / step, rows.start / step + first]]
-    )
-    size = -(-(cols.stop - cols.start) // stride_x), -(-(rows.stop - rows.start) // stride_y)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(coarse, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    """Where these pixels of a view are found, from its `frame_grid`: float32 (h, w, 2), (x, y)."""
+    return enlarged(grid, rows, cols, _GRID_PX, first=1)
 
 
 @dataclass(frozen=True)
@@ -224,10 +379,10 @@ class _Light:
 
     def part(self, rows: slice, cols: slice) -> np.ndarray:
         """float32 (h, w, 3), a new array."""
-        return _enlarged(self.coarse, rows, cols, self.step)
+        return enlarged(self.coarse, rows, cols, self.step)
 
 
-def _exposure(sample: Callable[[slice, slice], tuple[np.ndarray, np.ndarray]], view: View) -> _Light:
+def _exposure(sample: _Sample, view: View) -> _Light:
     """The smooth difference of exposure that would show as a seam; ``sample`` gives the plate and its flags."""
     height, width = view.changed.shape
     step = max(_COARSE, -(-max(height, width) // _LIGHT_PX))  # light is smooth: a large picture needs no more
@@ -250,26 +405,91 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     box = _changed_box(job, to_plate, wanted)
     left, top = int(box.x0), int(box.y0)
     width, height = int(box.x1) - left, int(box.y1) - top
-    limit = max(7, min(48, _MEMORY_BYTES // (width * height * 4)))
+    limit = max(7, min(48, _MEMORY_BYTES // (width * height * 3)))
     index = sample_indices(len(clip), limit)
-    samples, shows, kept = _gather(
-        job, to_plate, free, (left, top, width, height), index, set(wanted), progress
-    )
     moves = scene.camera.kind is not CameraKind.STILL
-    # where something else is in the way for longer than the object is, that is what stands there
-    instead = ~seen_enough(shows == 2) & ((shows == 1).sum(axis=0) > (shows == 0).sum(axis=0))
-    valid = (shows == 2) | ((shows == 1) & instead)
-    if moves:
-        _align_samples(samples, valid)
-    image = masked_median(samples, valid)
-    seen = seen_enough(valid)
-    grain = _grain(samples, valid, image)
-    never_seen = ~seen & _needed(job, to_plate, (left, top, width, height))
-    unseen = ~seen & ~never_seen  # no frame will show it; whatever is there now is better than nothing
-    image[unseen] = samples[len(samples) // 2][unseen]
+    scale = (clip.source_width / clip.width, clip.source_height / clip.height)
+    parallax = None if scene.parallax is None else scene.parallax.scaled(*scale)
+    registration = _Registration(to_plate, parallax)
+    shots, kept = _gather(job, free, registration, box, index, set(wanted), progress)
+    # where the camera moves, the plate is what the nearest frames leave
+    laid = _Laid(
+        shots[::2] if moves and len(shots) > _FEW else shots,
+        free,
+        scene.gains,
+        registration,
+        (left, top),
+        scale,
+        moves,
+    )
+    needed = _needed(job, to_plate, (left, top, width, height))
+    image, seen, always = _merged(laid, needed)
+    grain = _grain(laid, always, image)
+    never_seen = ~seen & needed
     image = complete(image, never_seen, seen, seed=job.seed)
-    backdrop = Backdrop(image, never_seen, left, top, to_plate, scene.gains, grain, moves)
-    return backdrop, Frames(kept)
+    nearest = _Nearest(shots, free, scene.gains, registration, scale) if moves else None
+    return Backdrop(image, never_seen, left, top, registration, scene.gains, grain, moves, nearest), Frames(
+        kept
+    )
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """Shots laid on the plate's window, whose ``corner`` (x, y) is on the canvas, a part at a time."""
+
+    shots: tuple[_Shot, ...]
+    free: np.ndarray
+    gains: np.ndarray
+    registration: _Registration
+    corner: tuple[int, int]
+    scale: tuple[float, float]
+    moves: bool
+
+    def part(self, n: int, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """These rows and columns of the window as shot ``n`` shows them, uint8 (h, w, 3), lit like the plate, and what
+        it shows there (`_free`; `_OUTSIDE` past its border), uint8 (h, w)."""
+        shot = self.shots[n]
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        points = frame_grid(_moved(self.corner[0] + cols.start, self.corner[1] + rows.start), shape, _GRID_PX)
+        grid = self.registration.in_frame(shot.frame, points)
+        whole = slice(0, shape[0]), slice(0, shape[1])
+        at = _positions(((grid + 0.5) / np.array(self.scale) - 0.5).astype(np.float32), *whole)
+        shows = cv2.remap(
+            self.free[shot.frame], at, ONE_MAP, cv2.INTER_NEAREST, borderValue=(_OUTSIDE, 0, 0, 0)
+        )
+        if self.moves:
+            where = _positions(grid - np.array([shot.x, shot.y], np.float32), *whole)
+            image = cv2.remap(shot.image, where, ONE_MAP, cv2.INTER_CUBIC)
+        else:  # whole pixels: nothing is resampled
+            x, y = self.corner[0] + cols.start - shot.x, self.corner[1] + rows.start - shot.y
+            image = _cut(shot.image, x, y, shape)
+        gain = self.gains[shot.frame]
+        if (gain != 1).any():
+            image = np.clip(image / gain, 0, 255).astype(np.uint8)
+        return image, shows
+
+
+def _merged(laid: _Laid, needed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The plate uint8 (h, w, 3); where it was seen; where almost every shot shows it. Both boolean (h, w)."""
+    height, width = needed.shape
+    tops = range(0, height, _STRIP_PX)
+
+    def strip(top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = slice(top, min(top + _STRIP_PX, height))
+        parts = [laid.part(n, rows, slice(0, width)) for n in range(len(laid.shots))]
+        samples, shows = np.stack([image for image, _ in parts]), np.stack([level for _, level in parts])
+        # where something else is in the way for longer than the object is, that is what stands there
+        shown = seen_enough(shows == _BACKGROUND)
+        instead = ~shown & ((shows == _MAYBE).sum(axis=0) > (shows == _GONE).sum(axis=0))
+        valid = (shows == _BACKGROUND) | ((shows == _MAYBE) & instead)
+        image, seen = masked_median(samples, valid), seen_enough(valid)
+        unseen = ~seen & ~needed[rows]  # no frame will show it; whatever is there now is better than nothing
+        image[unseen] = samples[len(samples) // 2][unseen]
+        return image, seen, valid.mean(axis=0) > _ALMOST_ALWAYS
+
+    strips = list(at_once(strip, tops))
+    image, seen, always = (np.concatenate(parts) for parts in zip(*strips, strict=True))
+    return image, seen, always
 
 
 def _free(job: Job) -> np.ndarray:
@@ -288,13 +508,13 @@ def _free(job: Job) -> np.ndarray:
         moved = thing.applied | (masks.mean(axis=0) < _ALWAYS)
         for t, mask in enumerate(masks):  # before it is touched too: it hides what will be seen
             gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t]) & moved
-    out = np.full(gone.shape, 2, np.uint8)
+    out = np.full(gone.shape, _BACKGROUND, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0
         before = _filled(gone[t])  # a hole in the object shows what is behind, or a thing that stands before
-        frame[passing | job.scene.soft[t] | before] = 1
-        frame[passing & before] = 0
-        frame[cv2.dilate(gone[t].astype(np.uint8), kernel) > 0] = 0
+        frame[passing | job.scene.soft[t] | before] = _MAYBE
+        frame[passing & before] = _GONE
+        frame[cv2.dilate(gone[t].astype(np.uint8), kernel) > 0] = _GONE
     return out
 
 
@@ -351,78 +571,47 @@ def _inside_canvas(box: Box, job: Job, to_plate: np.ndarray) -> Box:
 
 def _gather(
     job: Job,
-    to_plate: np.ndarray,
     free: np.ndarray,
-    window: tuple[int, int, int, int],
+    registration: _Registration,
+    box: Box,
     index: np.ndarray,
     wanted: set[int],
     progress: Progress,
-) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
-    left, top, width, height = window
-    samples = np.zeros((len(index), height, width, 3), np.uint8)
-    shows = np.zeros((len(index), height, width), np.uint8)
+) -> tuple[tuple[_Shot, ...], dict[int, np.ndarray]]:
+    """One pass over the source: of the frames in ``index`` what the plate's ``box`` shows; those ``wanted``, whole."""
+    shots: list[_Shot] = []
     kept: dict[int, np.ndarray] = {}
-    place = {int(t): n for n, t in enumerate(index)}
-    shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float)
-    needed = sorted(wanted | place.keys())
+    samples = {int(t) for t in index}
+    needed = sorted(wanted | samples)
+    window = frame_grid(_moved(box.x0, box.y0), (int(box.height), int(box.width)), _GRID_PX)
     for done, (t, frame) in enumerate(zip(needed, job.source(needed), strict=False)):
         if t in wanted:
             kept[t] = frame
-        if t in place:
-            n = place[t]
-            level = cv2.resize(free[t], frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-            samples[n], shows[n] = _window(frame, level, shift @ to_plate[t], window)
-            gain = job.scene.gains[t]
-            if (gain != 1).any():
-                samples[n] = np.clip(samples[n] / gain, 0, 255)
+        if t in samples:
+            x, y = np.moveaxis(registration.in_frame(t, window), -1, 0)
+            part = Box(float(x.min()) + _GRID_PX, float(y.min()) + _GRID_PX, float(x.max()), float(y.max()))
+            rows, cols = part.slices(frame.shape[1], frame.shape[0])
+            image = np.ascontiguousarray(frame[rows, cols])
+            shots.append(_Shot(t, image, _shown(free[t]), cols.start, rows.start))
         progress((done + 1) * len(job.clip) // len(needed), 2 * len(job.clip))
-    return samples, shows, kept
+    return tuple(shots), kept
 
 
-def _window(
-    frame: np.ndarray, free: np.ndarray, matrix: np.ndarray, window: tuple[int, int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """One frame and its free pixels, `_OUTSIDE` past its border, in the window of the canvas."""
-    left, top, width, height = window
-    whole = np.array_equal(matrix, np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float))
-    if whole and left >= 0 and top >= 0 and left + width <= frame.shape[1] and top + height <= frame.shape[0]:
-        rows, cols = slice(top, top + height), slice(left, left + width)
-        return frame[rows, cols], free[rows, cols]
-    image = cv2.warpPerspective(frame, matrix, (width, height), flags=cv2.INTER_CUBIC)
-    nearest, size = cv2.INTER_NEAREST, (width, height)
-    return image, cv2.warpPerspective(free, matrix, size, flags=nearest, borderValue=_OUTSIDE)
-
-
-def _align_samples(samples: np.ndarray, valid: np.ndarray) -> None:
-    """Bend every sample onto a small first plate, so that parallax does not blur the plate; in place."""
-    num, height, width = valid.shape
-    scale = max(1.0, max(height, width) / _ALIGN_PX)
-    size = (round(width / scale), round(height / scale))
-    small = np.stack([cv2.resize(sample, size, interpolation=cv2.INTER_AREA) for sample in samples])
-    shows = np.stack(
-        [cv2.resize(ok.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for ok in valid]
-    )
-    target, unseen = masked_median(small, shows), ~shows.any(axis=0)
-
-    def bent(n: int) -> np.ndarray:
-        flow = residual_flow(target, small[n], ~shows[n] | unseen) * np.float32(scale)
-        return warp(samples[n], cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
-
-    for n, sample in enumerate(at_once(bent, range(num))):
-        samples[n] = sample
-
-
-def _grain(samples: np.ndarray, valid: np.ndarray, image: np.ndarray) -> Grain:
+def _grain(laid: _Laid, always: np.ndarray, image: np.ndarray) -> Grain:
     """From windows that every sample shows; from small ones where no large one is free."""
-    always = valid.mean(axis=0) > 0.8
     residuals: list[np.ndarray] = []
     for box in (64, 32, 16):
-        for top in range(0, image.shape[0] - box, box):
-            for left in range(0, image.shape[1] - box, box):
-                part = (slice(top, top + box), slice(left, left + box))
-                n = (top // box + left // box) % len(samples)
-                if always[part].all() and valid[n][part].all():
-                    residuals.append(samples[n][part].astype(np.int16) - image[part])
+        places = [
+            (top, left)
+            for top in range(0, image.shape[0] - box, box)
+            for left in range(0, image.shape[1] - box, box)
+            if always[top : top + box, left : left + box].all()
+        ]
+        for top, left in places[:: max(1, len(places) // _GRAIN_PLACES)]:
+            rows, cols = slice(top, top + box), slice(left, left + box)
+            sample, shows = laid.part((top // box + left // box) % len(laid.shots), rows, cols)
+            if (shows == _BACKGROUND).all():
+                residuals.append(sample.astype(np.int16) - image[rows, cols])
         if residuals:
             break
-    return measure_grain(residuals[:: max(1, len(residuals) // 40)])
+    return measure_grain(residuals)
