@@ -236,14 +236,14 @@ class _View:
             and (cv2.dilate(finding.mask[earlier - 1].astype(np.uint8), near) > 0)[gone[earlier - 1]].any()
         ):
             earlier -= 1
-        if first - earlier > _MEETING_FRAMES:
-            return finding
-        if thing.action is Action.STAYS:
+        if thing.action is Action.STAYS:  # however long the object is beside it: it rests
             there = finding.mover.centers[earlier:first]
             there = there[np.isfinite(there[:, 0])]
             if not len(there) or np.ptp(there, axis=0).max() > 2 + 0.1 * finding.mover.size_px:
                 return finding
             return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1])))
+        if first - earlier > _MEETING_FRAMES:
+            return finding
         before = np.full((len(self.clip), 2), np.nan)
         before[earlier:first] = finding.mover.centers[earlier:first]
         path = self.source_path(before) + thing.path

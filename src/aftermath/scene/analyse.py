@@ -13,6 +13,7 @@ from aftermath.scene.align import align
 from aftermath.scene.base import CameraKind, Scene
 from aftermath.scene.camera import estimate_camera, plate_canvas
 from aftermath.scene.plate import build_plate, exposure_gains, sample_indices, warp_to_plate
+from aftermath.scene.resting import find_resting, without_resting
 from aftermath.scene.tracks import Difference, difference, follow
 
 __all__ = ["analyse_scene", "plate_in_frame"]
@@ -48,13 +49,19 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     if moves:
         _lay_on_one_another(samples, valid)
     plate = build_plate(samples, valid)
+    trusted = plate.seen
+    if not moves:
+        resting = find_resting(samples, valid, primary[index], plate)
+        plate = without_resting(plate, resting)
+        # what is continued behind them from around is good enough to tell them from
+        trusted = np.logical_or.reduce([plate.seen, *(thing.around for thing in resting)])
     all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
         np.float32
     )
     kinds = np.zeros(primary.shape, np.uint8)  # all that outlives a difference: a long clip's are large
 
     def look(t: int) -> Difference:
-        image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], clip.frames.shape[1:3])
+        image, known = plate_in_frame(plate.image, trusted, camera.to_plate[t], clip.frames.shape[1:3])
         lit = np.clip(image * all_gains[t], 0, 255).astype(np.uint8) if (all_gains[t] != 1).any() else image
         if moves:
             lit = align(clip.frames[t], lit, ~known | primary[t])
