@@ -108,8 +108,8 @@ def without_resting(plate: Plate, things: list[Resting]) -> Plate:
 
 
 def _lit(image: np.ndarray, smooth: np.ndarray, shaded: np.ndarray) -> np.ndarray:
-    """``image`` uint8 (h, w, 3) with the light that is missing where it is ``shaded`` boolean (h, w), by comparison with
-    what is continued from around, float32 (h, w, 3)."""
+    """``image`` uint8 (h, w, 3) with the light that is missing where it is ``shaded`` boolean (h, w), by comparison
+    with what is continued from around, ``smooth`` float32 (h, w, 3)."""
     here, wanted = (cv2.GaussianBlur(each.astype(np.float32), (0, 0), _LIGHT_PX) for each in (image, smooth))
     missing = np.clip(channel_mean(wanted) / (channel_mean(here) + 1), 1, 2)[..., None]
     return np.where(shaded[..., None], np.clip(np.rint(image * missing), 0, 255), image).astype(np.uint8)
@@ -167,7 +167,7 @@ def _left_and_came(times: _Times, changed: np.ndarray) -> tuple[list[np.ndarray]
 
 
 def _was_there(times: _Times, place: np.ndarray, changed: np.ndarray) -> bool:
-    """Whether what changed in ``place`` is a thing that left: before, its colours are not those of what lies round it."""
+    """Whether what changed in ``place`` is a thing that left: it had other colours than what lies round it."""
     box = Box.of_mask(place)
     assert box is not None
     rows, cols = box.grown(max(box.width, box.height)).slices(place.shape[1], place.shape[0])
@@ -191,7 +191,7 @@ def _was_there(times: _Times, place: np.ndarray, changed: np.ndarray) -> bool:
 def _colors(image: np.ndarray, where: np.ndarray) -> np.ndarray:
     """How often each colour occurs ``where``, boolean (h, w): a coarse histogram of ``image`` uint8 (h, w, 3)."""
     hist = cv2.calcHist([image], [0, 1, 2], where.astype(np.uint8), [12] * 3, [0, 256] * 3)
-    return cv2.normalize(hist, None, 1.0, 0.0, cv2.NORM_L1)
+    return hist / max(1.0, float(hist.sum()))
 
 
 def _whole(
@@ -270,7 +270,8 @@ def _resting(mask: np.ndarray, times: _Times, soft: np.ndarray, still: np.ndarra
     both boolean (h, w)."""
     darker = channel_mean(times.late.astype(np.float32)) < channel_mean(times.early.astype(np.float32))
     object_shadow = soft & darker & ~mask
-    _, pieces = cv2.connectedComponents((_grown(mask, _RIM_PX) | (soft & ~object_shadow)).astype(np.uint8))
+    joined = np.logical_or(_grown(mask, _RIM_PX), soft & ~object_shadow)
+    _, pieces = cv2.connectedComponents(joined.astype(np.uint8))
     own = pieces == pieces[mask][0]
     seen = times.late_known & (_away(still) > _RIM_PX) | object_shadow
     around = _grown(own, round(_RIM_PX + _MARGIN_SHARE * np.sqrt(np.count_nonzero(mask))))
