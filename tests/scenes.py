@@ -261,6 +261,28 @@ def collision_truth() -> Drawn:
     return collision().drawn.without("striker", target=Thing(line((0, 190, 100)), BLUE))
 
 
+PUSHED_AT = (190, 100)
+
+
+@cache
+def pushed_along() -> Removal:
+    """A red disc meets a blue one that rested for most of the clip and pushes it along to the end; frame 21 is the
+    first that shows it elsewhere. What stands behind it is seen for the last two frames, and not all of it."""
+    target = Thing(line((0, *PUSHED_AT), (20, *PUSHED_AT), (31, 256, 100)), BLUE)
+    pusher = Thing(line((0, 42, 100), (20, 162, 100), (31, 228, 100)), RED)
+    return Removal(Drawn({"target": target, "pusher": pusher}), "pusher")
+
+
+@cache
+def pushed_a_little() -> Removal:
+    """A red box pushes a blue one by less than its own width and backs off."""
+    block = Thing(line((0, *PUSHED_AT), (16, *PUSHED_AT), (20, 206, 100)), BLUE, (40, 40), round=False)
+    pusher = Thing(
+        line((0, 51, 100), (16, 155, 100), (20, 171, 100), (31, 100, 100)), RED, (30, 22), round=False
+    )
+    return Removal(Drawn({"block": block, "pusher": pusher}), "pusher")
+
+
 @cache
 def stopped() -> Removal:
     """A blue disc rolls 7.3 px a frame into a resting red box at frame 20 and stops there."""

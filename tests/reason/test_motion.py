@@ -13,6 +13,7 @@ from aftermath.scene.analyse import analyse_scene
 from scenes import (
     BLUE,
     GREEN,
+    PUSHED_AT,
     RED,
     Drawn,
     Removal,
@@ -22,6 +23,8 @@ from scenes import (
     iou,
     line,
     passing,
+    pushed_a_little,
+    pushed_along,
     silent,
     standing,
     stopped,
@@ -55,6 +58,39 @@ def test_a_thing_that_is_hit_stays():
     seen, truth = removal.reasoning.masks[thing.id], removal.drawn.mask("target")
     overlap = [iou(a, b) for a, b in zip(seen, truth, strict=True)]
     assert min(overlap) > 0.6 and min(overlap[18:]) > 0.8  # at first the striker's later place hides its own
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "moves"), [(pushed_along, "target", 21), (pushed_a_little, "block", 17)]
+)
+def test_a_thing_that_is_pushed_stays(make, name, moves):
+    removal = make()
+    (thing,) = physical(removal)
+    assert thing.action is Action.STAYS and thing.applied and "blue" in thing.noun
+    assert re.search(rf"rested until frame {moves}, when the object touched", thing.why)
+    seen, truth = removal.reasoning.masks[thing.id], removal.drawn.mask(name)
+    assert min(iou(a, b) for a, b in zip(seen, truth, strict=True)) > 0.7
+
+
+def test_a_hint_on_a_thing_that_rests_in_the_plate_names_its_track():
+    hinted = Removal(pushed_along().drawn, "pusher", (Hint(*PUSHED_AT, 0, Action.STAYS),))
+    (thing,) = physical(hinted)
+    assert thing.id.startswith("track-") and thing.frames[0] <= 21
+    assert iou(hinted.reasoning.masks[thing.id][0], hinted.drawn.mask("target")[0]) > 0.7
+
+
+def test_a_hint_on_a_dot_is_refused():
+    dot = np.zeros((32, 180, 320), bool)
+    dot[:, 30:32, 40:42] = True
+    with pytest.raises(InputError, match="a dot of 4 pixels"):
+        _ = Removal(passing().drawn, "goer", (Hint(41, 31, 31, Action.STAYS, dot),)).reasoning
+
+
+def test_a_thing_that_leaves_by_itself_is_not_claimed():
+    """The blue disc rests for long and goes before the object has come near."""
+    goer = Thing(line((0, 190, 100), (14, 190, 100), (24, 290, 60)), BLUE)
+    late = Thing(line((0, 30, 100), (16, 30, 100), (31, 150, 100)), RED)
+    assert physical(Removal(Drawn({"goer": goer, "late": late}), "late")) == []
 
 
 def test_a_thing_that_is_stopped_goes_on():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +60,13 @@ class Event:
     confidence: float
 
 
-def find_event(thing: Mover, cause: Cause, gap: np.ndarray) -> Event | None:
+def find_event(
+    thing: Mover, cause: Cause, gap: np.ndarray, onset: Callable[[int], int] | None = None
+) -> Event | None:
     """What ``cause`` did to ``thing``, or None where nothing shows that it did anything.
 
-    ``gap`` float64 (T,): the distance between the two, pixels (`kinematics.gaps`).
+    ``gap`` float64 (T,): the distance between the two, pixels (`kinematics.gaps`). ``onset`` takes a frame in which a
+    thing has clearly left its rest to the first one that shows it elsewhere; the centre of a half-hidden thing cannot.
 
     Nearness alone never counts: a touch must come with a change of motion at the same time, or with moving along
     together for long.
@@ -72,7 +76,7 @@ def find_event(thing: Mover, cause: Cause, gap: np.ndarray) -> Event | None:
     touch = _touch_distance(thing, cause.mover, trusted)
     episodes = contacts(gap, touch)
     for episode in episodes:
-        event = _carried(thing, cause, episode, gap) or _struck(thing, trusted, cause, episode, gap)
+        event = _carried(thing, cause, episode, gap) or _struck(thing, trusted, cause, episode, gap, onset)
         if event is not None:
             return event
     return None
@@ -132,7 +136,12 @@ def _carried(thing: Mover, cause: Cause, episode: Contact, gap: np.ndarray) -> E
 
 
 def _struck(
-    thing: Mover, centers: np.ndarray, cause: Cause, episode: Contact, gap: np.ndarray
+    thing: Mover,
+    centers: np.ndarray,
+    cause: Cause,
+    episode: Contact,
+    gap: np.ndarray,
+    onset: Callable[[int], int] | None,
 ) -> Event | None:
     """Its motion changes when they touch: it was set in motion, stopped or deflected."""
     start, size_px = episode.start, thing.size_px
@@ -154,6 +163,7 @@ def _struck(
     least = gap[max(0, changed - 3) : changed + 3].min()
     sure = float(np.clip(0.95 - 0.03 * max(0.0, least - 2), 0.4, 0.95))
     if rested:
+        changed = changed if onset is None else onset(changed)
         why = f"rested until frame {changed}, when {cause.name} touched it (gap {least:.0f} px) and it moved off"
         return Event(Action.STAYS, changed, why, sure)
     if falls is not None:

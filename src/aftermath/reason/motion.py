@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -18,7 +18,9 @@ from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below, standing_on
 from aftermath.scene.analyse import plate_in_frame
-from aftermath.scene.base import Scene, Track
+from aftermath.scene.base import CameraKind, Scene, Track
+from aftermath.scene.sprites import best_frame
+from aftermath.scene.tracks import difference
 
 __all__ = ["MotionReasoner"]
 
@@ -31,6 +33,8 @@ _MEETING_PX, _MEETING_FRAMES = 8, 12
 _LIGHT_KIND = 0.25  # of the changed light: less is the ragged rim of the other kind
 _TINTED = 0.12  # difference between the channels' ratios to the background
 _LIGHT_FRAMES, _BLUR_PX = 7, 4
+_LEFT_SHARE = 0.03  # of a thing: what differs from its rest by less is still at rest
+_DOT_SHARE = 0.0001  # of the picture: so little is no thing that a user could mean
 _GRAVITY_M_S2 = 9.81
 _PICTURE_HEIGHT_M = 1.5  # a table-top or a room corner is about this
 # what pulls more or less than in a picture so high is no gravity
@@ -163,7 +167,7 @@ class _View:
             gap = gaps(self.scene.labels, cause.mover.mask)
             for track in list(waiting):
                 mover = self.mover(track)
-                event = find_event(mover, cause, gap[:, track.label])
+                event = find_event(mover, cause, gap[:, track.label], partial(self.leaves_rest, mover))
                 if event is None:
                     continue
                 finding = self.finding(track.id, mover, event)
@@ -173,6 +177,22 @@ class _View:
                 waiting.remove(track)
                 causes.append(Cause(finding.thing.noun, mover, event.first))
         return found
+
+    def leaves_rest(self, mover: Mover, changed: int) -> int:
+        """The first frame of those up to ``changed`` in which the thing does not look as it did at rest."""
+        rest = best_frame(mover.mask, self.primary, changed)
+        if rest is None or self.scene.camera.kind is not CameraKind.STILL:
+            return changed
+        pose = cv2.dilate(mover.mask[rest].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        border = np.ones((2 * _BLUR_PX + 1, 2 * _BLUR_PX + 1), np.uint8)
+        first = changed
+        while first - 1 > rest:
+            free = pose & (cv2.dilate(self.primary[first - 1].astype(np.uint8), border) == 0)
+            now, then = self.clip.frames[first - 1], self.clip.frames[rest]
+            if difference(now, then, free, self.scene.noise).solid.sum() < _LEFT_SHARE * pose.sum():
+                break
+            first -= 1
+        return first
 
     def finding(self, name: str, mover: Mover, event: Event) -> _Finding:
         """An event as an entry of the plan, with the path the thing would take."""
@@ -184,7 +204,9 @@ class _View:
             why=event.why,
             confidence=event.confidence,
             frames=(event.first, len(self.clip)),
-            box=self.source_box(mover.mask, event.first),
+            box=self.source_box(
+                mover.mask, max(0, event.first - (event.action is Action.STAYS))
+            ),  # where it rests
             path=self.source_path(path),
         )
         return _Finding(thing, mover.mask, mover)
@@ -237,14 +259,14 @@ class _View:
             and (cv2.dilate(finding.mask[earlier - 1].astype(np.uint8), near) > 0)[gone[earlier - 1]].any()
         ):
             earlier -= 1
-        if first - earlier > _MEETING_FRAMES:
-            return finding
-        if thing.action is Action.STAYS:
+        if thing.action is Action.STAYS:  # however long the object is beside it: it rests
             there = finding.mover.centers[earlier:first]
             there = there[np.isfinite(there[:, 0])]
             if not len(there) or np.ptp(there, axis=0).max() > 2 + 0.1 * finding.mover.size_px:
                 return finding
             return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1])))
+        if first - earlier > _MEETING_FRAMES:
+            return finding
         before = np.full((len(self.clip), 2), np.nan)
         before[earlier:first] = finding.mover.centers[earlier:first]
         path = self.source_path(before) + thing.path
@@ -345,17 +367,25 @@ class _View:
         """What the user said about the thing at a pixel."""
         mask, name = self.at(hint)
         mask = mask & ~self.primary
-        if not mask[hint.frame].any():
-            sx, sy = self.clip.scale
+        sx, sy = self.clip.scale
+        areas = mask.sum(axis=(1, 2))
+        if not areas[hint.frame]:
             raise InputError(
                 f"affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
                 "must point at a thing, but nothing stands out there",
                 "point at the middle of the thing, or give a frame that shows it whole",
             )
+        usual = float(np.median(areas[areas > 0]))
+        if usual < _DOT_SHARE * mask[0].size:
+            raise InputError(
+                f"affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
+                f"must point at a thing, but what stands out there is a dot of {usual:.0f} pixels",
+                "point at the middle of the thing, give a frame that shows it clear of the object, or hand in a plan",
+            )
         mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
         first = 0
         gap = gaps(mask.astype(np.uint8), self.primary)[:, 1]
-        event = find_event(mover, Cause("the object", self.object), gap)
+        event = find_event(mover, Cause("the object", self.object), gap, partial(self.leaves_rest, mover))
         if event is not None and event.action is hint.action:
             first = event.first
         why = "the user said so"

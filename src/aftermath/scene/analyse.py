@@ -13,6 +13,7 @@ from aftermath.scene.base import CameraKind, Scene
 from aftermath.scene.camera import estimate_camera, plate_canvas
 from aftermath.scene.parallax import ONE_MAP, Bend, enlarged, frame_grid, measure_parallax
 from aftermath.scene.plate import build_plate, exposure_gains, sample_indices, warp_to_plate
+from aftermath.scene.resting import find_resting, without_resting
 from aftermath.scene.tracks import Difference, difference, follow
 
 __all__ = ["analyse_scene", "plate_in_frame"]
@@ -63,6 +64,12 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
     plate = build_plate(samples, valid)
+    trusted = plate.seen
+    if not moves:
+        resting = find_resting(samples, valid, primary[index], plate)
+        plate = without_resting(plate, resting)
+        # what is continued behind them from around is good enough to tell them from
+        trusted = np.logical_or.reduce([plate.seen, *(thing.around for thing in resting)])
     all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
         np.float32
     )
@@ -70,7 +77,7 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
 
     def look(t: int) -> Difference:
         size = clip.frames.shape[1:3]
-        image, known = plate_in_frame(plate.image, plate.seen, camera.to_plate[t], size, bends[t])
+        image, known = plate_in_frame(plate.image, trusted, camera.to_plate[t], size, bends[t])
         lit = np.clip(image * all_gains[t], 0, 255).astype(np.uint8) if (all_gains[t] != 1).any() else image
         bend = bends[t]
         if bend is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,7 +10,17 @@ import numpy as np
 from aftermath.core import Box
 from aftermath.scene.base import Scene
 
-__all__ = ["Sprite", "best_frame", "cut_sprite", "footprint", "put", "stamp", "without_spurs"]
+__all__ = [
+    "Sprite",
+    "best_frame",
+    "cut_sprite",
+    "footprint",
+    "hull_of",
+    "put",
+    "stamp",
+    "with_ground",
+    "without_spurs",
+]
 
 _SHADOW_REACH = 1.2  # of the thing's size
 _SPUR_SHARE = 0.12  # of the thing's size: what is thinner than twice this sticks out of it
@@ -87,7 +97,7 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     height, width = mask.shape
     rows, cols = box.grown(reach).slices(width, height)
     solid = mask[rows, cols]
-    hull = _hull(solid)
+    hull = hull_of(solid)
     solid = solid | (hull & scene.soft[frame][rows, cols])
     others = (scene.labels[frame][rows, cols] > 0) & ~solid
     soft = scene.soft[frame][rows, cols] & ~exclude[rows, cols] & ~others
@@ -95,6 +105,13 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     ys, xs = np.nonzero(mask)
     center = (float(xs.mean()), float(ys.mean()))
     return Sprite(frame, cols.start, rows.start, solid, hull, soft & ~solid, center)
+
+
+def with_ground(sprite: Sprite) -> Sprite:
+    """For a thing that is put back where it was cut out: the ground between it and its shadow comes along."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP_PX, _GAP_PX))
+    ground = cv2.morphologyEx(sprite.whole.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    return replace(sprite, soft=(cv2.dilate(ground, np.ones((5, 5), np.uint8)) > 0) & ~sprite.solid)
 
 
 def footprint(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> np.ndarray:
@@ -112,7 +129,7 @@ def footprint(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -
     return out
 
 
-def _hull(solid: np.ndarray) -> np.ndarray:
+def hull_of(solid: np.ndarray) -> np.ndarray:
     """What a nearly convex thing may hide besides what looks ``solid``, boolean (h, w), both together.
 
     Light that grazes its rim looks like shadow, and where it rested for long the plate may show it: both are taken off

@@ -10,6 +10,7 @@ from aftermath.reason.base import Hint, Reasoning
 from aftermath.reason.regions import build_quadmask
 from scenes import (
     BLUE,
+    PUSHED_AT,
     RED,
     Drawn,
     Removal,
@@ -20,9 +21,12 @@ from scenes import (
     collision_truth,
     enlarged,
     frames_of,
+    iou,
     line,
     passing,
     psnr,
+    pushed_a_little,
+    pushed_along,
     render,
     standing,
     stopped,
@@ -51,6 +55,18 @@ def test_a_collision_that_never_was():
     for t in (2, 12, 20, 31):
         assert np.abs(center_of_color(frames[t], BLUE) - (190, 100)).max() < 1.5
         assert np.isnan(center_of_color(frames[t], RED)).all()
+
+
+@pytest.mark.parametrize(("make", "name"), [(pushed_along, "target"), (pushed_a_little, "block")])
+def test_a_push_that_never_was(make, name):
+    removal = make()
+    rest = replace(removal.drawn.things[name], centers=line((0, *PUSHED_AT)))
+    result, gain = gain_db(removal, removal.drawn.without("pusher", **{name: rest}))
+    assert result > 29 and gain > 10
+    frames = composed(removal, removal.render()[0])
+    for frame in frames[1:]:
+        blue = np.linalg.norm(frame.astype(float) - BLUE, axis=-1) < 60
+        assert iou(blue, removal.drawn.mask(name)[0]) > 0.9  # whole, at its place, and nowhere else
 
 
 def test_a_thing_that_nothing_stops():

@@ -14,7 +14,7 @@ from aftermath.render.draft.backdrop import Backdrop, Frames, View
 from aftermath.render.draft.matte import cut_out
 from aftermath.scene.base import Track
 from aftermath.scene.shadows import Shadow, find_lighting, light_of
-from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put, with_ground
 
 __all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint", "painted_order"]
 
@@ -88,7 +88,8 @@ def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
         t = best_frame(mask, gone, thing.frames[0])
         sprite = cut_sprite(mask[t], job.scene, t, gone[t]) if t is not None else None
         if sprite is not None:
-            sprites[thing] = sprite
+            rests = thing.action is Action.STAYS and not thing.path
+            sprites[thing] = with_ground(sprite) if rests else sprite
     return sprites
 
 
