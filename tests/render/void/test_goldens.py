@@ -165,3 +165,11 @@ def test_weights_that_are_no_numbers_are_told():
         pipe.transformer.proj_out.weight[0, 0] = float("nan")
     with pytest.raises(WeightsError, match="NaN"):
         run("pass1_short", pipe=pipe)
+
+
+def test_a_picture_larger_than_the_model_was_made_for_is_painted():
+    pipe = pipeline()
+    video, quadmask = torch.rand(1, 3, 5, 208, 32), torch.zeros(1, 5, 208, 32, dtype=torch.uint8)
+    embeds = golden("pass1_short")["in.prompt_embeds"]
+    out = pipe(video, quadmask, prompt_embeds=embeds, num_inference_steps=1)
+    assert out.frames is not None and out.frames.shape == video.shape

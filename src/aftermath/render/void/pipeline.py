@@ -340,17 +340,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     def _rotary(self, num_latents: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of the patches; they begin at 0 in every window."""
         config = self.transformer.config
-        largest = (
-            config["sample_height"] // config["patch_size"],
-            config["sample_width"] // config["patch_size"],
-        )
         return get_3d_rotary_pos_embed(  # type: ignore[return-value]  # a pair, as asked for
             embed_dim=config["attention_head_dim"],
             crops_coords=None,
             grid_size=(height, width),
             temporal_size=-(-num_latents // config["patch_size_t"]),
             grid_type="slice",
-            max_size=largest,
+            max_size=(height, width),  # a slice of any larger one is the same
             device=self._execution_device,
         )
 
