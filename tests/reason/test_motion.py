@@ -57,7 +57,8 @@ def test_a_thing_that_is_hit_stays():
     assert re.search("until frame 1[3-6].* touched", thing.why) and "blue" in thing.noun
     seen, truth = removal.reasoning.masks[thing.id], removal.drawn.mask("target")
     overlap = [iou(a, b) for a, b in zip(seen, truth, strict=True)]
-    assert min(overlap) > 0.6 and min(overlap[18:]) > 0.8  # at first the striker's later place hides its own
+    # until frame 18 its shadow and the striker's lie on one another, so deep that they look solid
+    assert min(overlap) > 0.7 and min(overlap[19:]) > 0.85
 
 
 @pytest.mark.parametrize(

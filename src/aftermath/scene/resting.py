@@ -253,8 +253,8 @@ def _cut(image: np.ndarray, thing: np.ndarray, sure_not: np.ndarray) -> np.ndarr
         cv2.GC_INIT_WITH_MASK,
     )
     found = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | thing
-    _, pieces = cv2.connectedComponents(found)
+    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, pieces = cv2.connectedComponents(np.where(thing, np.uint8(1), found))
     hit = np.bincount(pieces[thing], minlength=pieces.max() + 1)
     return pieces == hit.argmax()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,10 +15,10 @@ __all__ = [
     "best_frame",
     "cut_sprite",
     "footprint",
+    "ground_of",
     "hull_of",
     "put",
     "stamp",
-    "with_ground",
     "without_spurs",
 ]
 
@@ -107,11 +107,11 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     return Sprite(frame, cols.start, rows.start, solid, hull, soft & ~solid, center)
 
 
-def with_ground(sprite: Sprite) -> Sprite:
-    """For a thing that is put back where it was cut out: the ground between it and its shadow comes along."""
+def ground_of(sprite: Sprite) -> np.ndarray:
+    """The thing, its shadow and what lies between them, in the sprite's window: boolean (h, w)."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP_PX, _GAP_PX))
-    ground = cv2.morphologyEx(sprite.whole.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
-    return replace(sprite, soft=(cv2.dilate(ground, np.ones((5, 5), np.uint8)) > 0) & ~sprite.solid)
+    closed = cv2.morphologyEx(sprite.whole.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    return cv2.dilate(closed, np.ones((5, 5), np.uint8)) > 0
 
 
 def footprint(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> np.ndarray:

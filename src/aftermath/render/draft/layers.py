@@ -14,7 +14,7 @@ from aftermath.render.draft.backdrop import Backdrop, Frames, View
 from aftermath.render.draft.matte import cut_out
 from aftermath.scene.base import Track
 from aftermath.scene.shadows import Shadow, find_lighting, light_of
-from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put, with_ground
+from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, ground_of, put
 
 __all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint", "painted_order"]
 
@@ -88,8 +88,7 @@ def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
         t = best_frame(mask, gone, thing.frames[0])
         sprite = cut_sprite(mask[t], job.scene, t, gone[t]) if t is not None else None
         if sprite is not None:
-            rests = thing.action is Action.STAYS and not thing.path
-            sprites[thing] = with_ground(sprite) if rests else sprite
+            sprites[thing] = sprite
     return sprites
 
 
@@ -223,7 +222,11 @@ def _layer(
     matte = cut_out(around, seen, maybe, sx, behind if known.mean() > _KNOWN_SHARE else None)
     near = cv2.dilate(soft, np.ones((15, 15), np.uint8))
     near = cv2.dilate(soft, np.ones((7, 7), np.uint8)) | np.where(hull, near, 0)
-    shade = _smooth(near, size, sx) * ~beside
+    shade = _smooth(near, size, sx)
+    if thing.action is Action.STAYS and not thing.path:  # its own ground is better than an invented one
+        ground = _smooth(np.pad(ground_of(sprite), _MARGIN_PX), size, sx)
+        shade = np.maximum(shade, ground * cv2.GaussianBlur(invented.astype(np.float32), (0, 0), 1.0))
+    shade = shade * ~beside
     light = np.clip((matte.around + 4) / (behind + 4), 0.2, 1.6)
     light[reach == 0] = 1
     light = cv2.GaussianBlur(light, (0, 0), 0.6)
