@@ -82,8 +82,8 @@ def find_resting(samples: np.ndarray, valid: np.ndarray, primary: np.ndarray, pl
         mask = _whole(times.early, times.early_known, times.late_known, place, came)
         if _cut_by_window(mask) or not _rested_at_touch(mask, times):
             continue
-        held = channel_max(cv2.absdiff(plate.image, times.early)) <= max(12.0, 5 * plate.noise)
-        if (held & mask).sum() < _HELD_SHARE * mask.sum():
+        held = mask & (channel_max(cv2.absdiff(plate.image, times.early)) <= max(12.0, 5 * plate.noise))
+        if np.count_nonzero(_without_specks(held)) < _HELD_SHARE * mask.sum():
             continue
         still = _whole(times.late, times.late_known, times.early_known, came & _near(mask), place)
         if still.any():  # it moved by less than its size: what did not change shows it, or its shadow, still
@@ -278,6 +278,11 @@ def _resting(mask: np.ndarray, times: _Times, soft: np.ndarray, still: np.ndarra
     around |= object_shadow & _near(mask)
     behind = np.where(object_shadow[..., None], times.early, times.late)
     return Resting(mask, around, behind, seen, ~times.clear & ~object_shadow)
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    """``mask`` boolean (h, w) less what is thin: by chance single pixels look alike before and after."""
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
 
 
 def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
