@@ -262,7 +262,8 @@ def test_a_plan_that_is_a_folder(refused: Refused, clip: Path, tmp_path: Path) -
     ("given", "says"),
     [
         ({"boxes": BOX}, f"boxes='{BOX}': must be a list; write boxes=['{BOX}']"),
-        ({"boxes": [(30, 40, 62, 84)]}, "in boxes: must be text of the form X0,Y0,X1,Y1"),
+        ({"boxes": [{30, 40, 62, 84}]}, "in boxes: must be text of the form X0,Y0,X1,Y1"),
+        ({"boxes": [(30, 40, 62)]}, "box '30,40,62': must be X0,Y0,X1,Y1"),
         ({"points": None}, "points=None: must be a list"),
         ({"boxes": [BOX], "affected": [3]}, "3 in affected: must be text"),
         ({"boxes": [BOX], "plan": {}}, "plan={}: must be the name of a file"),

@@ -229,4 +229,4 @@ def test_without_the_extra_it_says_what_to_install(environment: dict[str, str]) 
     for arguments in (["list"], ["download"], ["verify"]):
         command = [sys.executable, "-c", program, "models", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-        failed(done, 'pip install "aftermath[void]"')
+        failed(done, 'pip install ".[void]"')

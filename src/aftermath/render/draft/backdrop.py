@@ -48,7 +48,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class _Registration:
+class Registration:
     """How full-size frames lie on the plate: ``to_plate`` float64 (T, 3, 3) takes frame pixels to canvas pixels,
     ``parallax`` is what that leaves unexplained. Points are float32 (h, w, 2), (x, y)."""
 
@@ -107,7 +107,7 @@ class Backdrop:
     never_seen: np.ndarray
     left: int
     top: int
-    registration: _Registration
+    registration: Registration
     gains: np.ndarray
     grain: Grain
     moves: bool
@@ -185,7 +185,7 @@ class _Nearest:
     shots: tuple[_Shot, ...]
     free: np.ndarray
     gains: np.ndarray
-    registration: _Registration
+    registration: Registration
     scale: tuple[float, float]  # full-size pixels an analysed one
 
     def around(self, t: int, view: View) -> _Near:
@@ -410,7 +410,7 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     moves = scene.camera.kind is not CameraKind.STILL
     scale = (clip.source_width / clip.width, clip.source_height / clip.height)
     parallax = None if scene.parallax is None else scene.parallax.scaled(*scale)
-    registration = _Registration(to_plate, parallax)
+    registration = Registration(to_plate, parallax)
     shots, kept = _gather(job, free, registration, box, index, set(wanted), progress)
     # where the camera moves, the plate is what the nearest frames leave
     laid = _Laid(
@@ -440,7 +440,7 @@ class _Laid:
     shots: tuple[_Shot, ...]
     free: np.ndarray
     gains: np.ndarray
-    registration: _Registration
+    registration: Registration
     corner: tuple[int, int]
     scale: tuple[float, float]
     moves: bool
@@ -572,7 +572,7 @@ def _inside_canvas(box: Box, job: Job, to_plate: np.ndarray) -> Box:
 def _gather(
     job: Job,
     free: np.ndarray,
-    registration: _Registration,
+    registration: Registration,
     box: Box,
     index: np.ndarray,
     wanted: set[int],

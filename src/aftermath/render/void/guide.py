@@ -173,7 +173,7 @@ def draft_guide(
     seen = {layer.thing.id: _departure(job, layer) for layer in draft.layers if layer.path}
     layers = [replace(layer, path=layer.path | seen.get(layer.thing.id, {})) for layer in draft.layers]
     departs = {name: t for name, at in seen.items() for t in at}
-    return DraftGuide(frames, changed, layers, departs, box, draft.backdrop.to_plate, flow)
+    return DraftGuide(frames, changed, layers, departs, box, draft.backdrop.registration.to_plate, flow)
 
 
 def _departure(job: Job, layer: Layer) -> dict[int, tuple[float, float]]:
