@@ -53,7 +53,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     home = tmp_path / "home"
     home.mkdir()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("UV_RUN")}
-    return {**ours, "HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "200"}
+    # torch's threads would only wait for each other: the models are tiny, and other tests run beside
+    return {**ours, "HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from aftermath.render.void.checkpoint import load_pipeline  # noqa: E402
 
 Weights = dict[str, "torch.Tensor"]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:

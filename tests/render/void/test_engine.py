@@ -33,6 +33,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = RemoveOptions(
     engine=Engine.VOID, codec=Codec.FFV1, model_width_px=64, model_height_px=48, steps=1, seed=1
 )
@@ -62,7 +64,7 @@ def test_a_clip_longer_than_the_window_and_of_odd_size(
 
 def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Path):
     def painted(name: str, **more: float) -> np.ndarray:
-        options = dataclasses.replace(SMALL, model=str(model), **more)
+        options = dataclasses.replace(SMALL, model=str(model), fast=True, **more)  # 13 frames, not 85
         aftermath.remove(clip, tmp_path / name, boxes=[BOX], prompt="a table", options=options)
         return np.stack([frame.rgb() for frame in read_frames(tmp_path / name)])
 
@@ -78,8 +80,6 @@ def test_the_published_weights_are_found_where_the_hub_keeps_them(
     """And nothing is asked of the network, which is not there."""
     hub = tmp_path / "hub"
     environment |= {"HF_HUB_CACHE": str(hub), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    told = json.loads(cli("doctor", "--json").stdout)
-    assert told["auto"].startswith("draft: no --model was given")
     base = put_in_cache(hub, "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP")
     shutil.copytree(model, base, dirs_exist_ok=True)
     (base / "model_index.json").write_text("{}")
@@ -92,8 +92,6 @@ def test_the_published_weights_are_found_where_the_hub_keeps_them(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert any("--prompt" in line for line in told["warnings"])
-    two = cli("remove", clip, "--box", BOX, "-o", tmp_path / "two.mp4", "--engine", "void", "--passes", 2)
-    assert (two.returncode, "aftermath models download" in two.stderr) == (2, True)
 
 
 def put_in_cache(hub: Path, name: str) -> Path:
@@ -140,7 +138,7 @@ def test_the_draft_guides_the_second_pass_alone(clip: Path, model: Path, tmp_pat
         }
         plan = {"affected_objects": [stays | {"box": [80, 90, 96, 108], "path": way, "directed": True}]}
         (tmp_path / "plan.json").write_text(json.dumps(plan))
-        options = dataclasses.replace(SMALL, model=str(model), guide=Guide.DRAFT)
+        options = dataclasses.replace(SMALL, model=str(model), guide=Guide.DRAFT, fast=True)
         result = aftermath.remove(
             clip, tmp_path / name, boxes=[BOX], prompt="a", plan=tmp_path / "plan.json", options=options
         )

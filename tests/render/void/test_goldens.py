@@ -20,6 +20,8 @@ from aftermath.render.void.encode import encode  # noqa: E402
 
 PASSES = [name for name in CASES if name.startswith("pass")]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_text_is_encoded_without_a_mask():
     found = text_encoder()(golden("t5_io")["input_ids"])[0]

@@ -36,6 +36,9 @@ def test_the_fastest_mode_that_fits_is_taken(card_gb: int, quantize: Quantize, m
     assert (chosen.mode, chosen.dtype) == (mode, torch.bfloat16)
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 def test_a_processor_computes_in_float32_and_stores_less_where_that_does_not_fit():
     roomy = choose(Memory.AUTO, Quantize.NONE, PUBLISHED, PICTURE, device=CPU, available=64 * GB)
     assert (roomy.mode, roomy.dtype, roomy.storage) == (Memory.CPU, torch.float32, None)

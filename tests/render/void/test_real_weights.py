@@ -60,7 +60,8 @@ def samples(make_clip: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache")}  # embeddings of prompts are kept there
+    # embeddings of prompts are kept there; tiny models gain nothing from threads
+    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=cwd,
