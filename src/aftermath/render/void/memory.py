@@ -121,7 +121,7 @@ def shrink(transformer: CogVideoXTransformer3DModel, placement: Placement) -> No
     elif placement.storage is not None:
         for name, module in transformer.named_modules():
             if any(re.search(part, name) for part in _EXACT):
-                module.to(placement.dtype)
+                torch.nn.Module.to(module, placement.dtype)
         transformer.enable_layerwise_casting(
             storage_dtype=placement.storage, compute_dtype=placement.dtype, skip_modules_pattern=_EXACT
         )
@@ -129,7 +129,7 @@ def shrink(transformer: CogVideoXTransformer3DModel, placement: Placement) -> No
 
 def _quantise(transformer: CogVideoXTransformer3DModel, placement: Placement) -> None:
     """Linear layers in 8 or 4 bits (bitsandbytes: LLM.int8, Dettmers et al. 2022; NF4, Dettmers et al. 2023)."""
-    import bitsandbytes as bnb
+    import bitsandbytes as bnb  # pyright: ignore[reportMissingImports]  # of the extra quant
 
     def quantised(linear: torch.nn.Linear) -> torch.nn.Module:
         shape, weight = (linear.in_features, linear.out_features, linear.bias is not None), linear.weight.data

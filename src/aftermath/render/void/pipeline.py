@@ -234,9 +234,8 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         parts = windows(now.shape[1], window_frames, overlap_frames)
         rotary = functools.cache(self._rotary)
         self._interrupt = False
-        with (
-            warnings.catch_warnings()
-        ):  # diffusers' solvers ask torch for arrays in a way that NumPy deprecates
+        with warnings.catch_warnings():
+            # diffusers' solvers ask torch for arrays in a way that NumPy deprecates
             warnings.simplefilter("ignore", DeprecationWarning)
             self.scheduler.set_timesteps(num_inference_steps, device=device)
         with self.progress_bar(total=num_inference_steps) as bar:  # type: ignore[call-arg]
@@ -259,7 +258,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 _check_finite(now)
                 if callback_on_step_end is not None:
                     told = callback_on_step_end(self, index, int(timestep), {"latents": now})
-                    now = (told or {}).get("latents", now)
+                    now = told["latents"] if told and "latents" in told else now
                 bar.update()
         return now
 
