@@ -23,7 +23,7 @@ _SOFT, _SOLID = 1, 2
 _GRID_PX = 4  # of the parallax; it is smooth in between
 _EDGE_CELLS, _EDGE_PX = 5, 1.5
 _SIDE_PX = 3
-_CLOSE_PX = 6
+_THIN_PX, _CLOSE_PX = 3, 6
 
 Progress = Callable[[int, int], None]
 
@@ -99,11 +99,14 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
 
 
 def _whole(soft: np.ndarray) -> np.ndarray:
-    """A mask boolean (H, W) without specks, which are edges that do not quite lie on one another, and without holes and
-    gaps, in which what moved happens to look like what was there."""
-    opened = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _CLOSE_PX + 1, 2 * _CLOSE_PX + 1))
-    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, round_) > 0
+    """A mask boolean (H, W) without what is thin, which are edges that do not quite lie on one another, and without
+    holes and gaps, in which what moved happens to look like what was there."""
+    broad, wide = (
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * px + 1, 2 * px + 1)) for px in (_THIN_PX, _CLOSE_PX)
+    )
+    seen = soft.astype(np.uint8)
+    cores = cv2.morphologyEx(seen, cv2.MORPH_OPEN, broad)
+    return cv2.morphologyEx(cv2.bitwise_and(cv2.dilate(cores, broad), seen), cv2.MORPH_CLOSE, wide) > 0
 
 
 def plate_in_frame(

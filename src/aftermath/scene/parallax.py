@@ -35,7 +35,9 @@ _NOISE_PX = 0.3  # of one measurement
 _FAR = 4.0  # times what is usual: it counts as that much at first
 _ROUNDS = 4
 _BASIS_PLACES = 4000
-_MOSTLY_SEEN, _HARDLY_SEEN = 0.7, 0.2  # of the frames
+_MOSTLY_SEEN = 0.7  # of the frames
+_HARDLY_SEEN = 0.2  # of the frames
+_SHARED = 0.25  # of the places must go a way that is of the camera
 _LITTLE_PX, _REST_CELLS = 1.5, 4  # of the pixels flow is measured in; of the cells of depth
 _STRONG_EDGE = 40.0  # levels a pixel (Sobel)
 _SMOOTH_CELLS = 1.5
@@ -123,9 +125,8 @@ def measure_parallax(
     flows = _chained(film, index, reference)
     target, known = film[reference]
     flow, valid = _compared_all(film, index, target, known, flows)
-    flow -= _usual(
-        flow, valid
-    )  # the reference may show a place as it seldom is, and all else moved against it
+    # the reference may show a place as it seldom is, and all else moved against it
+    flow -= _usual(flow, valid)
     ways, shape = _fit(flow, valid, _texture(target), num_ways)
     target, known = _plate(film, index, ways, shape)
     flows = [_field(way, shape, film.size) for way in ways]
@@ -134,12 +135,16 @@ def measure_parallax(
     target, known = _plate(film, index, ways, shape)
     between = [np.interp(np.arange(len(frames)), index, column) for column in ways.reshape(len(index), -1).T]
     guess = np.stack(between, axis=1).reshape(len(frames), num_ways, 2).astype(np.float32)
-    texture = _texture(target)
+    texture, plane = _texture(target), _plane(*shape.shape[:2])
 
     def settled(t: int) -> tuple[np.ndarray, np.ndarray]:
         flow, valid = _compared(target, known, *film[t], _field(guess[t], shape, film.size))
-        own = _ways(flow, valid * texture, shape, guess[t])
-        return own, _rest(flow - shape @ own, valid)
+        first = np.concatenate([guess[t], np.zeros((plane.shape[-1], 2), np.float32)])
+        own = _ways(flow, valid * texture, np.dstack([shape, plane]), first)
+        tilted = plane @ own[num_ways:]
+        if not shape.any():  # one plane is enough: what is left of it is noise
+            return own[:num_ways], _shrunk(tilted)
+        return own[:num_ways], _rest(flow - shape @ own[:num_ways], tilted, valid)
 
     found = list(at_once(settled, range(len(frames))))
     small = Parallax(np.stack([w for w, _ in found]), shape, np.stack([r for _, r in found]), film.size)
@@ -207,7 +212,7 @@ def _compared(
         seen[..., None], target, warp(image, start)
     )  # what has no counterpart keeps to the start
     flow = dis_flow(aimed, image, initial=start, preset="fast")
-    return _cells(flow), _cells((known & warp(free, flow)).astype(np.float32)) > 0.99
+    return _cells(flow), _cells((seen & warp(free, flow)).astype(np.float32)) > 0.99
 
 
 def _compared_all(
@@ -244,13 +249,19 @@ def _fit(
         share = _shares(basis, some, voted)
         basis = np.linalg.qr(_shares(share.T, some.T, voted.T).T)[0]
         share = _shares(basis, some, voted)
+    # a thing that moves has a way of its own, but few places go that way
+    moved = np.abs(share) / np.sqrt(num)  # usually, pixels
+    basis[:, (moved > _NOISE_PX).mean(axis=1) < _SHARED] = 0
+    share = _shares(basis, some, known)
     # a way that moves next to nothing is noise, and a place seldom seen must not make much of it
     doubt = _NOISE_PX**2 / np.maximum((share**2).mean(axis=1), 1e-6)
     share = _shares(basis, rows, weight, doubt)
     for _ in range(_ROUNDS):
         share = _shares(basis, rows, weight / (1 + ((rows - basis @ share) / _OUTLIER_PX) ** 2), doubt)
+    close = weight * (np.abs(rows - basis @ share) < 2 * _OUTLIER_PX)
+    explained = close.sum(axis=0) > 0.5 * weight.sum(axis=0)
     shape = share.T.reshape(height, width, num_ways).astype(np.float32)
-    shape = membrane(shape, valid.mean(axis=0) < _HARDLY_SEEN)
+    shape = membrane(shape, ~explained.reshape(height, width) | (valid.mean(axis=0) < _HARDLY_SEEN))
     shape = np.dstack([cv2.medianBlur(np.ascontiguousarray(shape[..., k]), 5) for k in range(num_ways)])
     shape = cv2.GaussianBlur(shape, (0, 0), _SMOOTH_CELLS).reshape(height, width, num_ways)
     return basis.reshape(num, 2, num_ways).transpose(0, 2, 1).astype(np.float32), shape
@@ -281,23 +292,39 @@ def _ways(flow: np.ndarray, weight: np.ndarray, shape: np.ndarray, guess: np.nda
     """One frame's ways, float32 (K, 2), from its ``flow`` (h', w', 2) and the known ``shape``."""
     places, seen, weight = shape.reshape(-1, shape.shape[-1]), flow.reshape(-1, 2), weight.reshape(-1, 1)
     ways = guess
-    for _ in range(_ROUNDS):
+    for usual in (
+        8,
+        4,
+        2,
+        1,
+        1,
+    ):  # generous at first: a homography that is far off makes everything an outlier
         off = ((seen - places @ ways) ** 2).sum(axis=1, keepdims=True)
-        voted = weight / (1 + off / _OUTLIER_PX**2)
+        voted = weight / (1 + off / (usual * _OUTLIER_PX) ** 2)
         normal = places.T @ (voted * places) + _RIDGE * np.eye(len(ways), dtype=np.float32)
         ways = np.linalg.solve(normal, places.T @ (voted * seen) + _RIDGE * guess)
     return ways.astype(np.float32)
 
 
-def _rest(off: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The little that the ways leave, float32 (h", w", 2), from ``off`` float32 (h', w', 2): smooth, and continued
-    where more is left than a little, for what is there moves or changes."""
-    hole = ~valid | (np.abs(off).max(axis=-1) > _LITTLE_PX)
-    size = (max(2, hole.shape[1] // _REST_CELLS), max(2, hole.shape[0] // _REST_CELLS))
-    share = cv2.resize(1 - hole.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    mean = cv2.resize(off * ~hole[..., None], size, interpolation=cv2.INTER_AREA)
+def _plane(height: int, width: int) -> np.ndarray:
+    """What an error of the homography looks like, to the second order: float32 (height, width, 6)."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return np.dstack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
+
+
+def _rest(off: np.ndarray, tilted: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """What the ways leave, float32 (h", w", 2), of ``off`` float32 (h', w', 2): ``tilted``, which is of the whole
+    picture, and a little more that is smooth, continued where it is not little, for what is there moves or changes."""
+    hole = ~valid | (np.abs(off - tilted).max(axis=-1) > _LITTLE_PX)
+    share = _shrunk(1 - hole.astype(np.float32))
+    mean = _shrunk((off - tilted) * ~hole[..., None])
     smooth = membrane(mean / np.maximum(share, 1e-3)[..., None], share < 0.5)
-    return cv2.GaussianBlur(smooth, (0, 0), 1.0)
+    return cv2.GaussianBlur(smooth, (0, 0), 1.0) + _shrunk(tilted)
+
+
+def _shrunk(field: np.ndarray) -> np.ndarray:
+    size = (max(2, field.shape[1] // _REST_CELLS), max(2, field.shape[0] // _REST_CELLS))
+    return cv2.resize(field, size, interpolation=cv2.INTER_AREA)
 
 
 def _plate(

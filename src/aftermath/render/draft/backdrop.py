@@ -427,7 +427,9 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     grain = _grain(laid, always, image)
     never_seen = ~seen & needed
     image = complete(image, never_seen, seen, seed=job.seed)
-    nearest = _Nearest(shots, free, scene.gains, registration, scale) if moves else None
+    nearest = None
+    if scene.parallax is not None and scene.parallax.shape.any():  # else the plate holds what all frames show
+        nearest = _Nearest(shots, free, scene.gains, registration, scale)
     return Backdrop(image, never_seen, left, top, registration, scene.gains, grain, moves, nearest), Frames(
         kept
     )
