@@ -30,7 +30,7 @@ __all__ = [
 
 _MAX_SAMPLES = 48
 _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
-_MOST_TURNS = 2  # a thing comes, or leaves, or both; what comes and goes is not a thing that rested
+_MOST_TURNS = 4  # what comes and goes more often did not rest; what rolls past and comes back to rest did
 _SPECK_PX, _MAX_PATCHES = 12, 80
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
 _SEEN_SHARE, _GLIMPSE_SHARE = 0.3, 0.05  # of the frames
