@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,30 +14,39 @@ from aftermath.core.channels import channel_max
 from aftermath.render.base import Job, Progress
 from aftermath.render.draft.fill import complete
 from aftermath.render.draft.grain import Grain, GrainField, measure_grain
+from aftermath.render.draft.nearest import (
+    BACKGROUND,
+    INSIDE,
+    Nearest,
+    Registration,
+    Sample,
+    Shot,
+    View,
+    moved,
+    shown,
+)
 from aftermath.scene.base import CameraKind
 from aftermath.scene.membrane import membrane
-from aftermath.scene.parallax import ONE_MAP, Parallax, enlarged, frame_grid
+from aftermath.scene.parallax import ONE_MAP, enlarged, frame_grid
 from aftermath.scene.plate import masked_median, sample_indices, seen_enough
 from aftermath.scene.sprites import footprint
 
-__all__ = ["Backdrop", "Frames", "View", "build_backdrop"]
+__all__ = ["Backdrop", "Frames", "build_backdrop"]
 
 _MEMORY_BYTES = 500_000_000  # what the samples of the plate may take
 _MARGIN_SHARE = 0.12  # of the changed box: what the completion sees of its surroundings
 _COVER_PX = 3  # analysed pixels: blur carries a thing this far past its mask
-_GONE, _MAYBE, _BACKGROUND, _OUTSIDE = 0, 1, 2, 3
+_GONE, _MAYBE, _OUTSIDE = 0, 1, 3  # and BACKGROUND
 _ALWAYS, _ALMOST_ALWAYS = 0.9, 0.8  # of the frames
 _SEAM_LEVELS = 14  # a larger step across the seam is an edge, not a difference of exposure
 _COARSE = 4
-_INVENTED, _INSIDE = np.uint8(1), np.uint8(2)
+_INVENTED = np.uint8(1)
 _STRIP_PX = 64  # rows painted at a time
 _GAP_PX = 96  # a gap less wide is painted too
 _GRID_PX = 16
 _GRAIN_PLACES = 80
 _FEW = 13
 _LIGHT_PX = 240  # long side at which the difference of exposure is measured
-_FEATHER_PX = 1.5  # analysed pixels
-_ALL = 0.98  # of a pixel: the rest is not looked for
 
 
 @dataclass(frozen=True)
@@ -45,56 +54,6 @@ class Frames:
     """Full-size frames kept from the pass over the source, by index: uint8 (H, W, 3)."""
 
     kept: dict[int, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Registration:
-    """How full-size frames lie on the plate: ``to_plate`` float64 (T, 3, 3) takes frame pixels to canvas pixels,
-    ``parallax`` is what that leaves unexplained. Points are float32 (h, w, 2), (x, y)."""
-
-    to_plate: np.ndarray
-    parallax: Parallax | None
-
-    def on_plate(self, t: int, points: np.ndarray) -> np.ndarray:
-        """Where pixels of frame ``t`` are on the canvas."""
-        points = cv2.perspectiveTransform(points, self.to_plate[t])
-        return points if self.parallax is None else self.parallax[t].to_plate(points)
-
-    def in_frame(self, t: int, points: np.ndarray) -> np.ndarray:
-        """Where pixels of the canvas are in frame ``t``."""
-        points = points if self.parallax is None else self.parallax[t].from_plate(points)
-        return cv2.perspectiveTransform(points, np.linalg.inv(self.to_plate[t]))
-
-    def seen_from(self, t: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For `seen_in`: where pixels of frame ``t`` are on the canvas, unbent and as they lie there."""
-        places = self.on_plate(t, points)
-        plain = cv2.perspectiveTransform(points, self.to_plate[t])
-        return plain if self.parallax is None else plain - self.parallax[t].shift(places), places
-
-    def seen_in(
-        self, other: int, seen: tuple[np.ndarray, np.ndarray], part: tuple[slice, slice]
-    ) -> np.ndarray:
-        """Where a ``part`` of another frame's points is in frame ``other``.
-
-        Only the difference of the two bends counts: a place that is not known well, where near things hide far ones,
-        does little harm between frames that see it from about the same side.
-        """
-        plain, places = seen[0][part], seen[1][part]
-        if self.parallax is not None:
-            plain = plain + self.parallax[other].shift(places)
-        return cv2.perspectiveTransform(plain.astype(np.float32), np.linalg.inv(self.to_plate[other]))
-
-
-@dataclass(frozen=True)
-class _Shot:
-    """A part of source frame ``frame``: ``image`` uint8 (h, w, 3) whose corner is at (``x``, ``y``); `_shown` of the
-    whole frame."""
-
-    frame: int
-    image: np.ndarray
-    shows: np.ndarray
-    x: int
-    y: int
 
 
 @dataclass
@@ -111,7 +70,7 @@ class Backdrop:
     gains: np.ndarray
     grain: Grain
     moves: bool
-    nearest: _Nearest | None
+    nearest: Nearest | None
 
     def in_frame(
         self, t: int, view: View, grain: GrainField | None
@@ -152,11 +111,11 @@ class Backdrop:
                 own = near.own_share(rows, cols)
                 image = cv2.blendLinear(np.ascontiguousarray(view.source[rows, cols]), image, own, 1 - own)
             painted[rows, cols] = image
-        return painted, np.bitwise_and(found, _INSIDE), np.bitwise_and(found, _INVENTED)
+        return painted, np.bitwise_and(found, INSIDE), np.bitwise_and(found, _INVENTED)
 
     def _grid(self, t: int, view: View) -> np.ndarray:
         """Where in ``image`` a grid over ``view`` is found; see `frame_grid`."""
-        points = frame_grid(_moved(view.x, view.y), view.changed.shape, _GRID_PX)
+        points = frame_grid(moved(view.x, view.y), view.changed.shape, _GRID_PX)
         return self.registration.on_plate(t, points) - np.array([self.left, self.top], np.float32)
 
     def _sample(self, grid: np.ndarray, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -171,155 +130,7 @@ class Backdrop:
         return image, cv2.remap(self._flags, where, ONE_MAP, cv2.INTER_NEAREST)
 
     def __post_init__(self) -> None:
-        self._flags = np.where(self.never_seen, _INSIDE | _INVENTED, _INSIDE).astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class _Nearest:
-    """Frames from which the background of a moving camera's picture is taken.
-
-    Near things pass far ones, so that no single picture holds what all frames show; but frames that follow one another
-    see almost the same. ``shots`` are full-size; ``free`` uint8 (T, H, W) is `_free`; ``gains`` float32 (T, 3).
-    """
-
-    shots: tuple[_Shot, ...]
-    free: np.ndarray
-    gains: np.ndarray
-    registration: Registration
-    scale: tuple[float, float]  # full-size pixels an analysed one
-
-    def around(self, t: int, view: View) -> _Near:
-        """Which frame shows which part of frame ``t``'s background: the nearest that shows it at all."""
-        step = 2 * max(1, int(min(self.scale)))
-        points = frame_grid(_moved(view.x, view.y), view.changed.shape, step)
-        seen = self.registration.seen_from(t, points)
-        left = np.ones(points.shape[:2], np.float32)
-        parts: list[_Part] = []
-        for shot in sorted(self.shots, key=lambda shot: abs(shot.frame - t)):
-            box = Box.of_mask(left > 1 - _ALL)
-            if box is None:
-                break
-            if shot.frame == t:
-                continue
-            here = box.slices(points.shape[1], points.shape[0])
-            there = self.registration.seen_in(shot.frame, seen, here)
-            share = self._at(shot.shows, there) * _within(there, shot) * left[here]
-            if share.max() < 1 - _ALL:
-                continue
-            left[here] -= share
-            weight, grid = np.zeros_like(left), np.zeros_like(points)
-            weight[here], grid[here] = share, there - np.array([shot.x, shot.y], np.float32)
-            gain = self.gains[shot.frame]
-            parts.append(_Part(shot.image, grid, weight, None if (gain == 1).all() else 1 / gain))
-        return _Near(tuple(parts), left, self._at(_shown(self.free[t]), points), step)
-
-    def _at(self, shows: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """`_shown` at full-size ``points`` of its frame, float32 (h, w); 0 outside of it."""
-        at = ((points + 0.5) / np.array(self.scale) - 0.5).astype(np.float32)
-        return cv2.remap(shows, at, ONE_MAP, cv2.INTER_LINEAR).astype(np.float32) / 255
-
-
-def _shown(free: np.ndarray) -> np.ndarray:
-    """How much of the background a frame shows, uint8 (H, W), 255 where nothing else, from its `_free`; soft."""
-    shows = np.where(free == _BACKGROUND, 255, 0).astype(np.uint8)
-    inner = cv2.erode(shows, np.ones((3, 3), np.uint8))
-    soft = cv2.GaussianBlur(inner, (0, 0), _FEATHER_PX).astype(np.int16)
-    return np.clip(2 * soft - 255, 0, 255).astype(np.uint8) & shows
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What one frame gives: ``image`` uint8 (h, w, 3), where a coarse ``grid`` over the view is found in it, with which
-    ``weight`` float32 (h', w'), and what its exposure must be multiplied by, if anything."""
-
-    image: np.ndarray
-    grid: np.ndarray
-    weight: np.ndarray
-    gain: np.ndarray | None
-
-    def columns(self, rows: slice, cols: slice, step: int) -> tuple[slice, slice] | None:
-        """Which of the asked-for columns this gives anything to: their places among those, and themselves."""
-        near = self.weight[rows.start // step : rows.stop // step + 3]
-        give = np.flatnonzero(near.max(axis=0) > 1 - _ALL)
-        if not give.size:
-            return None
-        stride, number = cols.step or 1, -(-(cols.stop - cols.start) // (cols.step or 1))
-        first = max(0, ((int(give[0]) - 2) * step - cols.start) // stride)
-        last = min(number, -(-(int(give[-1]) * step - cols.start) // stride) + 1)
-        if first >= last:
-            return None
-        return slice(first, last), slice(cols.start + first * stride, cols.start + last * stride, cols.step)
-
-
-@dataclass(frozen=True)
-class _Near:
-    """One view's background in ``parts``; ``left`` float32 (h', w') is the plate's share, ``own`` how much of the
-    frame itself is background. Every ``step``-th pixel of the view has a sample; see `frame_grid`."""
-
-    parts: tuple[_Part, ...]
-    left: np.ndarray
-    own: np.ndarray
-    step: int
-
-    def repainted(self, view: View) -> View:
-        """``view``, changed only where it does not show the background already."""
-        everything = (slice(0, view.changed.shape[0]), slice(0, view.changed.shape[1]))
-        return replace(view, changed=view.changed & (self.own_share(*everything) < _ALL))
-
-    def own_share(self, rows: slice, cols: slice) -> np.ndarray:
-        """How much of the frame's own pixels stays, float32 (h, w)."""
-        return enlarged(self.own, rows, cols, self.step, first=1)
-
-    def plate_share(self, rows: slice, cols: slice) -> np.ndarray:
-        """How much the plate gives, float32 (h, w)."""
-        return enlarged(self.left, rows, cols, self.step, first=1)
-
-    def sample(self, plate: _Sample, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """The parts at these rows and columns, uint8 (h, w, 3), over what ``plate`` gives, and its flags where it
-        still shows."""
-        shape = (
-            -(-(rows.stop - rows.start) // (rows.step or 1)),
-            -(-(cols.stop - cols.start) // (cols.step or 1)),
-        )
-        image, weight = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32)
-        flags = np.full(shape, _INSIDE)
-        whole = _Part(np.empty(0), self.left, self.left, None)
-        for part in (whole, *self.parts):
-            found = part.columns(rows, cols, self.step)
-            if found is None:
-                continue
-            inside, here = found
-            share = enlarged(part.weight, rows, here, self.step, first=1)
-            if part is whole:
-                other, seen = plate(rows, here)
-                flags[:, inside] = np.where(share > 0.5, seen, _INSIDE)
-            else:
-                where = enlarged(part.grid, rows, here, self.step, first=1)
-                other = cv2.remap(
-                    part.image, where, ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-                )
-            if part.gain is not None:
-                other = cv2.multiply(other, np.append(part.gain, 1).astype(float))
-            under = np.ascontiguousarray(image[:, inside]), np.ascontiguousarray(weight[:, inside])
-            image[:, inside] = cv2.blendLinear(under[0], other, under[1], share)
-            weight[:, inside] += share
-        return image, flags
-
-
-def _within(points: np.ndarray, shot: _Shot) -> np.ndarray:
-    """Whether full-size points float32 (h, w, 2) lie in what is kept of a frame, boolean (h, w)."""
-    height, width = shot.image.shape[:2]
-    x, y = points[..., 0] - shot.x, points[..., 1] - shot.y
-    return (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-
-
-def _moved(x: float, y: float) -> np.ndarray:
-    """The homography that adds (x, y)."""
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], float)
-
-
-_Sample = Callable[[slice, slice], tuple[np.ndarray, np.ndarray]]
-"""A picture and its flags at rows and columns of a view."""
+        self._flags = np.where(self.never_seen, INSIDE | _INVENTED, INSIDE).astype(np.uint8)
 
 
 def _cut(image: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -349,27 +160,6 @@ def _positions(grid: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class View:
-    """A part of one source frame: ``source`` uint8 (h, w, 3) RGB whose corner is at (``x``, ``y``); ``changed``
-    boolean (h, w), what the result may change there."""
-
-    source: np.ndarray
-    changed: np.ndarray
-    x: int
-    y: int
-
-    @staticmethod
-    def around(source: np.ndarray, changed: np.ndarray) -> View | None:
-        """The part of a whole frame that holds everything ``changed``, with a margin; None where nothing is."""
-        box = Box.of_mask(changed)
-        if box is None:
-            return None
-        height, width = changed.shape
-        rows, cols = box.grown(24 + 0.08 * max(box.width, box.height)).slices(width, height)
-        return View(source[rows, cols], changed[rows, cols], cols.start, rows.start)
-
-
-@dataclass(frozen=True)
 class _Light:
     """What must be added to the plate to be as bright as its surroundings: ``coarse`` float32 (h', w', 3) has every
     ``step``-th pixel of the view."""
@@ -382,13 +172,13 @@ class _Light:
         return enlarged(self.coarse, rows, cols, self.step)
 
 
-def _exposure(sample: _Sample, view: View) -> _Light:
+def _exposure(sample: Sample, view: View) -> _Light:
     """The smooth difference of exposure that would show as a seam; ``sample`` gives the plate and its flags."""
     height, width = view.changed.shape
     step = max(_COARSE, -(-max(height, width) // _LIGHT_PX))  # light is smooth: a large picture needs no more
     every = (slice(0, height, step), slice(0, width, step))
     image, flags = sample(*every)
-    unknown = (view.changed[every] | ((flags & _INSIDE) == 0)).view(np.uint8)
+    unknown = (view.changed[every] | ((flags & INSIDE) == 0)).view(np.uint8)
     off = view.source[every].astype(np.float32) - image
     hole = (cv2.dilate(unknown, np.ones((3, 3), np.uint8)) > 0) | (channel_max(np.abs(off)) > _SEAM_LEVELS)
     off[hole] = 0  # what is all hole has nothing to match
@@ -429,7 +219,7 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
     image = complete(image, never_seen, seen, seed=job.seed)
     nearest = None
     if scene.parallax is not None and scene.parallax.shape.any():  # else the plate holds what all frames show
-        nearest = _Nearest(shots, free, scene.gains, registration, scale)
+        nearest = Nearest(shots, free, scene.gains, registration, scale)
     return Backdrop(image, never_seen, left, top, registration, scene.gains, grain, moves, nearest), Frames(
         kept
     )
@@ -439,7 +229,7 @@ def build_backdrop(job: Job, wanted: dict[int, Box], progress: Progress) -> tupl
 class _Laid:
     """Shots laid on the plate's window, whose ``corner`` (x, y) is on the canvas, a part at a time."""
 
-    shots: tuple[_Shot, ...]
+    shots: tuple[Shot, ...]
     free: np.ndarray
     gains: np.ndarray
     registration: Registration
@@ -452,7 +242,7 @@ class _Laid:
         it shows there (`_free`; `_OUTSIDE` past its border), uint8 (h, w)."""
         shot = self.shots[n]
         shape = (rows.stop - rows.start, cols.stop - cols.start)
-        points = frame_grid(_moved(self.corner[0] + cols.start, self.corner[1] + rows.start), shape, _GRID_PX)
+        points = frame_grid(moved(self.corner[0] + cols.start, self.corner[1] + rows.start), shape, _GRID_PX)
         grid = self.registration.in_frame(shot.frame, points)
         whole = slice(0, shape[0]), slice(0, shape[1])
         at = _positions(((grid + 0.5) / np.array(self.scale) - 0.5).astype(np.float32), *whole)
@@ -481,9 +271,9 @@ def _merged(laid: _Laid, needed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
         parts = [laid.part(n, rows, slice(0, width)) for n in range(len(laid.shots))]
         samples, shows = np.stack([image for image, _ in parts]), np.stack([level for _, level in parts])
         # where something else is in the way for longer than the object is, that is what stands there
-        shown = seen_enough(shows == _BACKGROUND)
+        shown = seen_enough(shows == BACKGROUND)
         instead = ~shown & ((shows == _MAYBE).sum(axis=0) > (shows == _GONE).sum(axis=0))
-        valid = (shows == _BACKGROUND) | ((shows == _MAYBE) & instead)
+        valid = (shows == BACKGROUND) | ((shows == _MAYBE) & instead)
         image, seen = masked_median(samples, valid), seen_enough(valid)
         unseen = ~seen & ~needed[rows]  # no frame will show it; whatever is there now is better than nothing
         image[unseen] = samples[len(samples) // 2][unseen]
@@ -510,7 +300,7 @@ def _free(job: Job) -> np.ndarray:
         moved = thing.applied | (masks.mean(axis=0) < _ALWAYS)
         for t, mask in enumerate(masks):  # before it is touched too: it hides what will be seen
             gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t]) & moved
-    out = np.full(gone.shape, _BACKGROUND, np.uint8)
+    out = np.full(gone.shape, BACKGROUND, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0
         before = _filled(gone[t])  # a hole in the object shows what is behind, or a thing that stands before
@@ -579,13 +369,13 @@ def _gather(
     index: np.ndarray,
     wanted: set[int],
     progress: Progress,
-) -> tuple[tuple[_Shot, ...], dict[int, np.ndarray]]:
+) -> tuple[tuple[Shot, ...], dict[int, np.ndarray]]:
     """One pass over the source: of the frames in ``index`` what the plate's ``box`` shows; those ``wanted``, whole."""
-    shots: list[_Shot] = []
+    shots: list[Shot] = []
     kept: dict[int, np.ndarray] = {}
     samples = {int(t) for t in index}
     needed = sorted(wanted | samples)
-    window = frame_grid(_moved(box.x0, box.y0), (int(box.height), int(box.width)), _GRID_PX)
+    window = frame_grid(moved(box.x0, box.y0), (int(box.height), int(box.width)), _GRID_PX)
     for done, (t, frame) in enumerate(zip(needed, job.source(needed), strict=False)):
         if t in wanted:
             kept[t] = frame
@@ -594,7 +384,7 @@ def _gather(
             part = Box(float(x.min()) + _GRID_PX, float(y.min()) + _GRID_PX, float(x.max()), float(y.max()))
             rows, cols = part.slices(frame.shape[1], frame.shape[0])
             image = np.ascontiguousarray(frame[rows, cols])
-            shots.append(_Shot(t, image, _shown(free[t]), cols.start, rows.start))
+            shots.append(Shot(t, image, shown(free[t]), cols.start, rows.start))
         progress((done + 1) * len(job.clip) // len(needed), 2 * len(job.clip))
     return tuple(shots), kept
 
@@ -612,7 +402,7 @@ def _grain(laid: _Laid, always: np.ndarray, image: np.ndarray) -> Grain:
         for top, left in places[:: max(1, len(places) // _GRAIN_PLACES)]:
             rows, cols = slice(top, top + box), slice(left, left + box)
             sample, shows = laid.part((top // box + left // box) % len(laid.shots), rows, cols)
-            if (shows == _BACKGROUND).all():
+            if (shows == BACKGROUND).all():
                 residuals.append(sample.astype(np.int16) - image[rows, cols])
         if residuals:
             break

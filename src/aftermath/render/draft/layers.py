@@ -10,8 +10,9 @@ import numpy as np
 
 from aftermath.core import Action, AffectedObject, PathPoint
 from aftermath.render.base import Job
-from aftermath.render.draft.backdrop import Backdrop, Frames, View
+from aftermath.render.draft.backdrop import Backdrop, Frames
 from aftermath.render.draft.matte import cut_out
+from aftermath.render.draft.nearest import View
 from aftermath.scene.base import Track
 from aftermath.scene.shadows import Shadow, find_lighting, light_of
 from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, ground_of, put

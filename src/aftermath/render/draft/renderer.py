@@ -10,9 +10,10 @@ import numpy as np
 
 from aftermath.core import Box, Level
 from aftermath.render.base import Job, Progress, Rendered
-from aftermath.render.draft.backdrop import Backdrop, View, build_backdrop
+from aftermath.render.draft.backdrop import Backdrop, build_backdrop
 from aftermath.render.draft.grain import GrainField
 from aftermath.render.draft.layers import Layer, cut_bystanders, cut_layers, cut_sprites, paint
+from aftermath.render.draft.nearest import View
 
 __all__ = ["Draft", "DraftRenderer", "prepare"]
 
