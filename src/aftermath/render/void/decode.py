@@ -18,7 +18,9 @@ from aftermath.render.void.tiles import in_tiles
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["come_back", "decode", "decoded_chunks"]
+__all__ = ["decode", "decoded_chunks", "ready"]
+
+_MANY_CHANNELS = 32  # from here on torch's convolution pads as fast by itself on a processor
 
 
 def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> torch.Tensor:
@@ -32,7 +34,7 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is decoded in tiles.
     """
-    come_back(vae)
+    ready(vae)
     z = latents.transpose(1, 2) / vae.config["scaling_factor"]
     caches: dict[tuple[int, int], Any] = {}
 
@@ -50,11 +52,25 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
             yield in_tiles(vae, chunk, decode_tile, decoding=True)
 
 
-def come_back(vae: AutoencoderKLCogVideoX) -> None:
-    """Bring a VAE that was offloaded back to its device, as diffusers does before its own encode() and decode()."""
+def ready(vae: AutoencoderKLCogVideoX) -> None:
+    """Bring a VAE that was offloaded back to its device, as diffusers does before its own encode() and decode(), and
+    on a processor let its narrow convolutions be padded beforehand: exactly the same numbers, in half the time."""
     hook = getattr(getattr(vae, "_hf_hook", None), "pre_forward", None)
     if hook is not None:
         hook(vae)
+    if vae.device.type == "cpu":
+        for module in vae.modules():
+            if isinstance(module, torch.nn.Conv3d) and module.in_channels < _MANY_CHANNELS:
+                _pad_beforehand(module)
+
+
+def _pad_beforehand(conv: torch.nn.Conv3d) -> None:
+    """Take zero padding off a convolution and give it to a hook; what has none, or another kind, is left alone."""
+    if isinstance(conv.padding, str) or not any(conv.padding) or conv.padding_mode != "zeros":
+        return
+    sides = [side for size in reversed(conv.padding) for side in (size, size)]
+    conv.register_forward_pre_hook(lambda _, inputs: torch.nn.functional.pad(inputs[0], sides))
+    conv.padding = (0, 0, 0)
 
 
 def _doublers(vae: AutoencoderKLCogVideoX) -> list[torch.nn.Module]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from aftermath.render.void.decode import come_back
+from aftermath.render.void.decode import ready
 from aftermath.render.void.tiles import in_tiles
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) 
 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is encoded in tiles.
     """
-    come_back(vae)
+    ready(vae)
     device, dtype = vae.device, vae.dtype
     caches: dict[tuple[int, int], Any] = {}
 
