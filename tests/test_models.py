@@ -230,3 +230,21 @@ def test_without_the_extra_it_says_what_to_install(environment: dict[str, str]) 
         command = [sys.executable, "-c", program, "models", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
         failed(done, 'pip install ".[void]"')
+
+
+def test_what_a_run_must_fetch_it_fetches_with_progress(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = pytest.importorskip("huggingface_hub").constants
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    from aftermath.config import Engine, RemoveOptions
+    from aftermath.engines import fetch_weights
+
+    (tmp_path / "base").mkdir()  # a base model without VOID's weights: those come from the hub
+    told: list[tuple[int, int]] = []
+    options = RemoveOptions(model=str(tmp_path / "base"), passes=2)
+    fetch_weights(Engine.VOID, options, lambda done, total: told.append((done, total)))
+    sizes = [len(hub.files[name]) for name in (LARGE, "void_pass2.safetensors")]
+    assert [total for done, total in told if done == total] == sizes
+    fetch_weights(Engine.DRAFT, options, lambda done, total: pytest.fail("the draft needs none"))

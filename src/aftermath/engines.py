@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, Guide, RemoveOptions
 from aftermath.errors import InputError, extra_needed
-from aftermath.models import complete, here
+from aftermath.models import BASE, complete, here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
 
-__all__ = ["build_renderer", "choose_engine", "missing"]
+__all__ = ["build_renderer", "choose_engine", "fetch_weights", "missing"]
 
 
 _PARTS = ("torch", "diffusers", "transformers")
@@ -67,6 +68,21 @@ def _has_card() -> bool:
     import torch
 
     return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def fetch_weights(engine: Engine, options: RemoveOptions, steps: Callable[[int, int], None]) -> None:
+    """Have the weights of ``engine`` on this machine; ``steps`` is told (bytes done, bytes in all) of each file."""
+    if engine is not Engine.VOID:
+        return
+    from aftermath.render.void import checkpoint
+
+    for number in _passes(options):
+        checkpoint.fetch_weights(
+            options.model or BASE,
+            number,
+            offline=options.offline,
+            progress=lambda _, done, total: steps(done, total),
+        )
 
 
 def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:

@@ -73,7 +73,12 @@ def pass_file(pass_number: int) -> str:
 
 
 def located(
-    model: str | Path, *, offline: bool = False, revision: str | None = None, only: str | None = None
+    model: str | Path,
+    *,
+    offline: bool = False,
+    revision: str | None = None,
+    only: str | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """The folder or file of ``model``, a path or a name on the hub, fetched where it must be.
 
@@ -81,7 +86,11 @@ def located(
     hub's, `WeightsError` where it is not here and cannot be fetched.
     """
     kept = None if revision else _kept(str(model), only)
-    return here(model) or kept or fetch(str(model), offline=offline, revision=revision, only=only)
+    return (
+        here(model)
+        or kept
+        or fetch(str(model), offline=offline, revision=revision, only=only, progress=progress)
+    )
 
 
 def here(model: str | Path) -> Path | None:

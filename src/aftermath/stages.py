@@ -18,7 +18,7 @@ from aftermath.ahead import ahead
 from aftermath.composite import blend_weight, seam_width_px
 from aftermath.config import Engine, RemoveOptions
 from aftermath.core import AffectedObject, Clip, Level, Plan, Quadmask
-from aftermath.engines import build_renderer
+from aftermath.engines import build_renderer, fetch_weights
 from aftermath.errors import InputError
 from aftermath.media.masks import read_binary_mask, read_masks, resize_levels, write_masks
 from aftermath.media.runs import Record, Stage, digest, write_whole
@@ -171,6 +171,7 @@ def paint(
             session.warn(
                 "no --prompt: the VOID model paints better when told what is seen without the object"
             )
+        fetch_weights(engine, options, session.steps("download"))
         job = Job(
             clip=session.clip,
             quadmask=levels,

@@ -17,11 +17,11 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from aftermath.errors import InputError, WeightsError
-from aftermath.models import BASE, VOID, located, pass_file
+from aftermath.models import BASE, VOID, Progress, located, pass_file
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.weights import Tensor, check_finite, find_shards, read_header
 
-__all__ = ["load_pipeline", "load_text_encoder", "num_weights", "text_encoder_files"]
+__all__ = ["fetch_weights", "load_pipeline", "load_text_encoder", "num_weights", "text_encoder_files"]
 
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors",)
 _TRANSFORMERS = ("model.safetensors",)
@@ -104,13 +104,26 @@ def text_encoder_files(model: str | Path = BASE, *, offline: bool = False) -> li
     return [*find_shards(folder / "text_encoder", _TRANSFORMERS), *tokenizer]
 
 
+def fetch_weights(
+    model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False, progress: Progress | None = None
+) -> None:
+    """Have everything that `load_pipeline` reads on this machine, telling ``progress`` of what is fetched."""
+    _painter(located(model, offline=offline, progress=progress), pass_number, None, offline, progress)
+
+
 def num_weights(model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False) -> int:
     """Numbers in the transformer of a pass, by its files' headers; see `load_pipeline`."""
     files = _painter(located(model, offline=offline), pass_number, None, offline)
     return sum(math.prod(tensor.shape) for file in files for tensor in read_header(file).values())
 
 
-def _painter(folder: Path, pass_number: int, weights: str | Path | None, offline: bool) -> list[Path]:
+def _painter(
+    folder: Path,
+    pass_number: int,
+    weights: str | Path | None,
+    offline: bool,
+    progress: Progress | None = None,
+) -> list[Path]:
     """The files of the transformer of a pass."""
     index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     own = (pass_file(pass_number), *_DIFFUSERS)
@@ -120,7 +133,7 @@ def _painter(folder: Path, pass_number: int, weights: str | Path | None, offline
         return find_shards(folder / "transformer", _DIFFUSERS)
     if (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():
         return find_shards(folder, own[:1])
-    return find_shards(located(VOID, offline=offline, only=own[0]), own)
+    return find_shards(located(VOID, offline=offline, only=own[0], progress=progress), own)
 
 
 def _text(folder: Path, files: list[Path], dtype: torch.dtype) -> tuple[Any, T5EncoderModel]:
