@@ -235,8 +235,10 @@ def test_without_the_extra_it_says_what_to_install(environment: dict[str, str]) 
 def test_what_a_run_must_fetch_it_fetches_with_progress(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     from aftermath.config import Engine, RemoveOptions
     from aftermath.engines import fetch_weights
