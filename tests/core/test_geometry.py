@@ -24,15 +24,15 @@ def test_a_valid_length_is_the_least_that_holds_the_clip(num):
     assert ((length - 1) // 4 + 1) % 2 == 0  # latent frames come in pairs
 
 
-@given(sides, sides, st.integers(1, 12), st.data())
-def test_every_pixel_has_one_cell(width, height, cells, data):
-    grid = Grid(width, height, cells)
+@given(sides, sides, st.integers(0, 12), st.integers(0, 12), st.data())
+def test_every_pixel_has_one_cell(width, height, rows, cols, data):
+    grid = Grid(width, height, rows, cols)
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     row, col = grid.cell_of(x, y)
     assert 0 <= row < grid.rows and 0 <= col < grid.cols
     near = grid.box_of(row, col).grown(1e-6)
     assert near.contains(x, y)
-    assert min(grid.rows, grid.cols) <= cells <= max(grid.rows, grid.cols)
+    assert (rows or grid.rows, cols or grid.cols) == (grid.rows, grid.cols)
 
 
 @given(st.integers(8, 60), st.integers(8, 60), st.integers(0, 2**32))
@@ -51,6 +51,10 @@ def test_the_references_grid():
     grid = Grid(672, 384)
     assert (grid.cell_px, grid.rows, grid.cols) == (48, 8, 14)
     assert grid.box_of(7, 13) == Box(624, 336, 672, 384)
+    # 14.2 columns of squares are 14 that are a little wider, not 15
+    wide, upright = Grid(3840, 2160), Grid(1080, 1920)
+    assert (wide.rows, wide.cols, upright.rows, upright.cols) == (8, 14, 14, 8)
+    assert wide.box_of(0, 13) == Box(3565, 0, 3840, 270)
 
 
 @given(boxes(), sides, sides)

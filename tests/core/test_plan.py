@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftermath.core import Action, AffectedObject, Belonging, Box, Category, PathPoint, Plan
+from aftermath.core import Action, AffectedObject, Belonging, Box, Category, Grid, PathPoint, Plan, Sighting
 from aftermath.errors import InputError
 
 WIDTH, HEIGHT, NUM = 640, 360, 50
@@ -31,6 +31,14 @@ def boxes(draw) -> Box:
 
 
 @st.composite
+def sightings(draw) -> tuple[Sighting, ...]:
+    cells = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 13)), min_size=1, max_size=4, unique=True)
+    frames = sorted(draw(st.lists(st.integers(0, NUM - 1), unique=True, max_size=3)))
+    grid = Grid(WIDTH, HEIGHT)
+    return tuple(Sighting(t, tuple(grid.box_of(*cell) for cell in sorted(draw(cells)))) for t in frames)
+
+
+@st.composite
 def affected(draw, name: str) -> AffectedObject:
     first = draw(st.integers(0, NUM - 1))
     frames = draw(st.lists(st.integers(0, NUM - 1), unique=True, max_size=5))
@@ -46,6 +54,7 @@ def affected(draw, name: str) -> AffectedObject:
         path=tuple(PathPoint(t, draw(tenths), draw(tenths)) for t in frames),
         directed=draw(st.booleans()),
         applied=draw(st.booleans()),
+        sightings=draw(sightings()),
     )
 
 
@@ -57,7 +66,7 @@ def plans(draw) -> Plan:
         HEIGHT,
         NUM,
         tuple(draw(affected(name)) for name in names),
-        tuple(draw(st.lists(st.builds(Belonging, words, words), max_size=3))),
+        tuple(draw(st.lists(st.builds(Belonging, words, words, sightings()), max_size=3))),
         draw(words),
         draw(shares | st.just(1.0)),
         draw(words),
@@ -76,7 +85,7 @@ def test_a_plan_survives_its_file(plan):
 def test_a_plan_is_written_in_the_references_keys(plan):
     file = json.loads(plan.to_json())
     assert {"integral_belongings", "affected_objects", "scene_description", "confidence"} <= file.keys()
-    rows, cols = 8, 15
+    rows, cols = 8, 14
     for thing, written in zip(plan.affected, file["affected_objects"], strict=True):
         assert {"noun", "category", "why", "will_move", "first_appears_frame"} <= written.keys()
         assert written["will_move"] == (thing.action in (Action.FALLS, Action.GOES_ON))
@@ -139,11 +148,12 @@ def test_the_references_file_is_read():
     assert plan.belongings == (Belonging("ring", "worn"), Belonging("watch"))
     assert (plan.scene_description, plan.confidence) == ("a table", 0.9)
     assert cup.frames == (5, NUM) and cup.directed
-    assert cup.path == (PathPoint(5, 202.5, 112.5), PathPoint(20, 202.5, 292.5))  # cells of 45 pixels
-    assert cup.box == Box(180, 67.5, 225, 157.5)
-    assert ball.box == Box(315, 135, 360, 180) and not ball.path
+    assert cup.path == (PathPoint(5, 205, 112.5), PathPoint(20, 205, 292.5))  # 14 x 8 cells
+    assert cup.box is not None
+    assert (cup.box.width, cup.box.height, cup.box.center) == (pytest.approx(640 / 14, abs=0.1), 90, (205, 112.5))
+    assert ball.box == Box(320, 135, 365, 180) and not ball.path
     assert train.box is None
-    assert shadow.category is Category.VISUAL_ARTIFACT and shadow.box == Box(90, 225, 180, 270)
+    assert shadow.category is Category.VISUAL_ARTIFACT and shadow.box == Box(91, 225, 182, 270)
     assert len({t.id for t in plan.affected}) == 4 and plan.applied == plan.affected
     assert read(plan.to_json()) == plan  # once read, it is ours
 
@@ -175,3 +185,46 @@ def test_frames_past_the_end_are_cut():
     thing = {"noun": "a", "id": "a", "frames": [-4, 900]}
     (found,) = read(json.dumps({"affected_objects": [thing]})).affected
     assert found.frames == (0, NUM)
+
+
+def test_a_models_cells_and_frames_outside_are_taken_for_the_nearest():
+    thing = {
+        "noun": "cup",
+        "will_move": True,
+        "first_appears_frame": 900,
+        "trajectory_path": [
+            {"frame": 900, "grid_row": 90, "grid_col": 90},
+            {"frame": -3, "grid_row": -1, "grid_col": -1},
+        ],
+        "grid_localizations": [{"frame": 77, "grid_regions": [[8, 14], {"row": -1, "col": 3}]}],
+    }
+    (found,) = read(json.dumps({"affected_objects": [thing]})).affected
+    grid = Grid(WIDTH, HEIGHT)
+    assert found.path == (
+        PathPoint(0, *grid.box_of(0, 0).center),
+        PathPoint(NUM - 1, *grid.box_of(7, 13).center),
+    )
+    assert found.sightings == (Sighting(NUM - 1, (grid.box_of(0, 3), grid.box_of(7, 13))),)
+
+
+def test_the_older_dialect_is_read():
+    cells = [[6, 4], [6, 5], [7, 4], [7, 5]]
+    file = {
+        "primary_subject": {"noun": "person", "position": [[1, 3]]},
+        "integral_belongings": [],
+        "affected_subjects": [
+            {"noun": "shadow", "why": "cast", "current_position": [[5, 3], [5, 4]], "will_move": False},
+            {"noun": "bed", "current_position": cells, "will_move": True, "final_position": cells},
+            {"noun": "cup", "current_position": [[1, 1]], "will_move": True, "final_position": [[7, 1]]},
+        ],
+        "scene_description": "a gym",
+        "confidence": 0.95,
+        "grid_rows": 8,
+        "grid_cols": 14,
+    }
+    plan = read(json.dumps(file))
+    shadow, bed, cup = plan.affected
+    assert (shadow.action, bed.action, cup.action) == (Action.VANISHES, Action.STAYS, Action.FALLS)
+    assert shadow.category is Category.VISUAL_ARTIFACT and bed.category is Category.PHYSICAL
+    assert bed.box == Box(182, 270, 274, 360) and not cup.path  # how it falls is for us to find
+    assert read(plan.to_json()) == plan

@@ -2,7 +2,7 @@
 
 from aftermath.core.clip import Clip
 from aftermath.core.geometry import Box, Grid, fit_long_side, valid_length
-from aftermath.core.plan import Action, AffectedObject, Belonging, Category, PathPoint, Plan
+from aftermath.core.plan import Action, AffectedObject, Belonging, Category, PathPoint, Plan, Sighting
 from aftermath.core.quadmask import Level, Quadmask, check_levels, grow_object, quantise
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "PathPoint",
     "Plan",
     "Quadmask",
+    "Sighting",
     "check_levels",
     "fit_long_side",
     "grow_object",

@@ -8,6 +8,8 @@ import numpy as np
 
 __all__ = ["Box", "Grid", "fit_long_side", "valid_length"]
 
+_SHORT_SIDE_CELLS = 8
+
 
 @dataclass(frozen=True)
 class Box:
@@ -83,47 +85,61 @@ class Box:
 
 @dataclass(frozen=True)
 class Grid:
-    """The reference's reasoning grid: ``short_side_cells`` square cells on the short side of the picture."""
+    """The reference's reasoning grid over a picture of ``width`` x ``height`` pixels.
+
+    By default 8 cells on the short side and as many on the long one as make them nearly square (14 for 16:9).
+    """
 
     width: int
     height: int
-    short_side_cells: int = 8
+    rows: int = 0
+    cols: int = 0
+
+    def __post_init__(self) -> None:
+        aspect = self.width / self.height
+        rows = _SHORT_SIDE_CELLS if aspect >= 1 else round(_SHORT_SIDE_CELLS / aspect)
+        cols = _SHORT_SIDE_CELLS if aspect < 1 else round(_SHORT_SIDE_CELLS * aspect)
+        object.__setattr__(self, "rows", self.rows or rows)
+        object.__setattr__(self, "cols", self.cols or cols)
 
     @property
     def cell_px(self) -> float:
-        """Side of one square cell, pixels."""
-        return min(self.width, self.height) / self.short_side_cells
-
-    @property
-    def rows(self) -> int:
-        """Number of rows, the last one possibly cut by the border."""
-        return max(1, int(np.ceil(self.height / self.cell_px - 1e-9)))
-
-    @property
-    def cols(self) -> int:
-        """Number of columns, the last one possibly cut by the border."""
-        return max(1, int(np.ceil(self.width / self.cell_px - 1e-9)))
+        """Side of a cell, pixels: the mean of its two, which differ by a few in a hundred."""
+        return (self.width / self.cols + self.height / self.rows) / 2
 
     def cell_of(self, x: float, y: float) -> tuple[int, int]:
         """(row, col) of the cell that holds pixel (x, y), clamped to the grid."""
-        row = min(max(int(y / self.cell_px), 0), self.rows - 1)
-        return row, min(max(int(x / self.cell_px), 0), self.cols - 1)
+        row = int(np.searchsorted(_borders(self.rows, self.height), y, "right")) - 1
+        return self.clamped(row, int(np.searchsorted(_borders(self.cols, self.width), x, "right")) - 1)
+
+    def clamped(self, row: int, col: int) -> tuple[int, int]:
+        """The nearest cell of the grid."""
+        return min(max(row, 0), self.rows - 1), min(max(col, 0), self.cols - 1)
 
     def box_of(self, row: int, col: int) -> Box:
-        """The pixels of one cell."""
-        cell = self.cell_px
-        return Box(col * cell, row * cell, (col + 1) * cell, (row + 1) * cell).clipped(
-            self.width, self.height
-        )
+        """The pixels of one cell; whole ones, as in the reference."""
+        ys, xs = _borders(self.rows, self.height), _borders(self.cols, self.width)
+        return Box(float(xs[col]), float(ys[row]), float(xs[col + 1]), float(ys[row + 1]))
+
+    def cells_of(self, box: Box) -> list[tuple[int, int]]:
+        """(row, col) of every cell that the box touches, clamped to the grid."""
+        top, left = self.cell_of(box.x0, box.y0)
+        bottom, right = self.cell_of(max(box.x0, box.x1 - 1e-6), max(box.y0, box.y1 - 1e-6))
+        return [(row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)]
 
     def snap(self, mask: np.ndarray) -> np.ndarray:
         """Grow a boolean mask (H, W) to every cell that it touches."""
-        rows = np.minimum((np.arange(self.height) / self.cell_px).astype(int), self.rows - 1)
-        cols = np.minimum((np.arange(self.width) / self.cell_px).astype(int), self.cols - 1)
+        row_of = np.searchsorted(_borders(self.rows, self.height), np.arange(self.height), "right") - 1
+        col_of = np.searchsorted(_borders(self.cols, self.width), np.arange(self.width), "right") - 1
         cells = np.zeros((self.rows, self.cols), bool)
         ys, xs = np.nonzero(mask)
-        cells[rows[ys], cols[xs]] = True
-        return cells[rows][:, cols]
+        cells[row_of[ys], col_of[xs]] = True
+        return cells[row_of][:, col_of]
+
+
+def _borders(count: int, side_px: int) -> np.ndarray:
+    """The whole pixels at which rows or columns of cells begin, and the end of the last."""
+    return (np.arange(count + 1) * side_px / count).astype(int)
 
 
 def fit_long_side(width: int, height: int, long_side_px: int) -> tuple[int, int]:
