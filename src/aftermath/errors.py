@@ -74,7 +74,11 @@ class WeightsError(AftermathError):
 
 
 class ReasonerError(AftermathError):
-    """A reasoner gave no usable answer."""
+    """A reasoner gave no usable answer. ``lasting``: nor will it, until the user changes something (a key, a name)."""
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        self.lasting = lasting
+        super().__init__(message)
 
 
 class OutOfMemory(AftermathError):  # noqa: N818 - the name DESIGN.md gives it

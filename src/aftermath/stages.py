@@ -75,35 +75,20 @@ def analyse(session: Session, primary: np.ndarray) -> Scene:
 
 def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
     """What else would be different; a plan that the user gave replaces what the reasoner finds."""
-    from aftermath.reason.motion import MotionReasoner
+    from aftermath.reasoning import decide, from_arrays, to_arrays
 
-    request, height_m = session.request, session.options.picture_height_m
-
-    def make(steps: Steps) -> dict[str, np.ndarray]:
-        clip = session.clip
-
-        def ask(*more: Hint) -> Reasoning:
-            told, reasoner = request.scaled_hints(clip), MotionReasoner(height_m)
-            try:
-                return reasoner.reason(clip, primary, scene, (*told, *more), steps)
-            except InputError:  # it saw nothing there: what a segmenter sees may help it
-                seen = [_seen(hint, clip, primary, scene) for hint in (*told, *more)]
-                for hint in seen[: len(told)]:  # a plan may say that a plank is a thing all the same
-                    _check_thing(hint, clip, primary)
-                return reasoner.reason(clip, primary, scene, tuple(seen), steps)
-
-        found = ask()
-        return _to_arrays(found if request.plan is None else _follow(session, request.plan, found, ask))
-
+    request, options = session.request, session.options
     arrays = session.arrays(
         Stage.REASON,
-        make,
+        lambda steps: to_arrays(decide(session, primary, scene, steps)),
         hints=request.hints,
         plan=_digest(request.plan),
-        reasoner=session.options.reasoner,
-        picture_height_m=height_m,
+        trajectories=request.trajectories,
+        reasoner=[options.reasoner, options.vlm_url, options.vlm_model],
+        segmenter=[options.segmenter, options.segmenter_model, options.text_model],
+        picture_height_m=options.picture_height_m,
     )
-    return _from_arrays(arrays)
+    return from_arrays(arrays)
 
 
 def regions(session: Session, primary: np.ndarray, scene: Scene, reasoning: Reasoning) -> Quadmask:
@@ -338,89 +323,6 @@ def _given_mask(session: Session, path: Path, num_frames: int) -> Iterator[np.nd
     for mask in read_binary_mask(path, expect=(num_frames, session.info.height, session.info.width)):
         drawn = np.where(mask, np.uint8(Level.PRIMARY), np.uint8(Level.KEEP))
         yield session.grown(drawn) == Level.PRIMARY
-
-
-def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene) -> Hint:
-    """A hint with the mask of its thing, where that does not move and so is not in the scene yet."""
-    from aftermath.segment.flow import FlowSegmenter
-
-    x, y = min(round(hint.x), clip.width - 1), min(round(hint.y), clip.height - 1)
-    if scene.labels[hint.frame, y, x]:
-        return hint
-    points = [PointPrompt(hint.x, hint.y, hint.frame)]
-    rows, columns = np.nonzero(primary[hint.frame])
-    if rows.size:  # the object that goes is not part of it
-        middle = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
-        points.append(PointPrompt(int(columns[middle]), int(rows[middle]), hint.frame, positive=False))
-    try:
-        mask = FlowSegmenter().segment(clip, Prompts(points=tuple(points)), lambda done, total: None)
-    except InputError:
-        return hint  # the reasoner says what it makes of it
-    return replace(hint, mask=mask & ~primary)
-
-
-def _check_thing(hint: Hint, clip: Clip, primary: np.ndarray) -> None:
-    """Raise `InputError` where what a hint's point took is a piece of the wall or the floor."""
-    from aftermath.segment.plausible import surface_sign
-
-    if hint.mask is None:
-        return
-    sign = surface_sign(clip.frames[hint.frame], hint.mask[hint.frame], primary[hint.frame])
-    if sign:
-        sx, sy = clip.scale
-        raise InputError(
-            f"affected {hint.x / sx:.0f},{hint.y / sy:.0f}@{hint.frame}",
-            f"must point at a thing, but what is there {sign}, as a wall or a floor does",
-            "point at the middle of the thing, or at a frame where it stands out; a --plan may name it all the same",
-        )
-
-
-def _follow(session: Session, path: Path, found: Reasoning, ask: Callable[..., Reasoning]) -> Reasoning:
-    """The user's plan, with the masks of its things: found under the same id, or by pointing at them."""
-    clip = session.clip
-    plan = Plan.load(path, width=clip.source_width, height=clip.source_height, num_frames=len(clip))
-    masks = {thing.id: found.masks[thing.id] for thing in plan.affected if thing.id in found.masks}
-    things = []
-    for thing in plan.affected:
-        known = _point_at(thing, clip, ask) if thing.applied and thing.id not in masks else {}
-        if known:  # the scene's name for it, so that the renderer knows which moving thing is meant
-            (name, mask), *_ = known.items()
-            thing = replace(thing, id=name)
-            masks[name] = mask
-        elif thing.applied and thing.id not in masks:
-            session.warn(f"the plan's {thing.noun} was not found in frame {thing.frames[0]}: not acted on")
-        things.append(thing)
-    return Reasoning(plan.with_affected(tuple(things)), masks)
-
-
-def _point_at(thing: AffectedObject, clip: Clip, ask: Callable[[Hint], Reasoning]) -> dict[str, np.ndarray]:
-    """What the reasoner finds at the middle of a thing's box: its id and mask, the smallest first."""
-    if thing.box is None:
-        return {}
-    box = thing.box.scaled(*clip.scale).clipped(clip.width - 1, clip.height - 1)
-    x, y = box.center
-    try:
-        masks = ask(Hint(x, y, thing.frames[0], thing.action)).masks
-    except InputError:
-        return {}
-    here = {name: mask for name, mask in masks.items() if mask[thing.frames[0], int(y), int(x)]}
-    return dict(sorted(here.items(), key=lambda item: np.count_nonzero(item[1])))
-
-
-def _to_arrays(reasoning: Reasoning) -> dict[str, np.ndarray]:
-    plan = reasoning.plan
-    return {
-        "plan": np.array(plan.to_json()),
-        "size": np.array([plan.width, plan.height, plan.num_frames]),
-        **{f"mask {name}": mask for name, mask in reasoning.masks.items()},
-    }
-
-
-def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Reasoning:
-    width, height, num_frames = (int(value) for value in arrays["size"])
-    plan = Plan.from_json(str(arrays["plan"]), width=width, height=height, num_frames=num_frames)
-    masks = {name.removeprefix("mask "): mask for name, mask in arrays.items() if name.startswith("mask ")}
-    return Reasoning(plan, masks)
 
 
 def _void_options(options: RemoveOptions) -> list[object]:

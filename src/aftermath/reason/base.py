@@ -19,9 +19,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hint:
-    """What the user knows: the thing at pixel (x, y) of ``frame`` (analysed clip) does ``action``.
+    """What somebody knows: the thing at pixel (x, y) of ``frame`` (analysed clip) does ``action``.
 
-    ``mask`` boolean (T, H, W), where a segmenter found that thing; needed only where nothing moves there.
+    ``mask`` boolean (T, H, W), where a segmenter found that thing; needed only where nothing moves there. ``first``:
+    the frame from which on it does so, where motion does not tell. The rest is what a plan says of it.
     """
 
     x: float
@@ -29,14 +30,22 @@ class Hint:
     frame: int
     action: Action
     mask: np.ndarray | None = None
+    first: int = 0
+    noun: str = ""
+    why: str = "the user said so"
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True)
 class Reasoning:
-    """A plan, and for each affected object's id where it is seen: boolean (T, H, W) at the clip's size."""
+    """A plan, and for each affected object's id where it is seen: boolean (T, H, W) at the clip's size.
+
+    ``belongings``: boolean (T, H, W), what goes with the primary object beside its own pixels; None for nothing.
+    """
 
     plan: Plan
     masks: Mapping[str, np.ndarray]
+    belongings: np.ndarray | None = None
 
 
 class Reasoner(Protocol):

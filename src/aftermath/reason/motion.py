@@ -87,6 +87,18 @@ class MotionReasoner:
         )
         return Reasoning(plan, {f.thing.id: f.mask for f in findings})
 
+    def follow(
+        self, clip: Clip, primary: np.ndarray, scene: Scene, hint: Hint, cast: np.ndarray | None
+    ) -> tuple[AffectedObject, np.ndarray]:
+        """One hint alone: the thing with its way, computed as if this reasoner had found it, and its mask.
+
+        ``cast``: the object's shadow, boolean (T, H, W), where it is known. Raises `InputError` where nothing is there.
+        """
+        view = _View(clip, primary, scene, self._picture_height_m)
+        view.cast = cast
+        finding = view.told(hint, 0)
+        return finding.thing, finding.mask
+
 
 class _View:
     """One clip seen by the reasoner; the primary object's motion is measured once."""
@@ -383,14 +395,15 @@ class _View:
                 "point at the middle of the thing, give a frame that shows it clear of the object, or hand in a plan",
             )
         mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
-        first = 0
+        first = hint.first
         gap = gaps(mask.astype(np.uint8), self.primary)[:, 1]
         event = find_event(mover, Cause("the object", self.object), gap, partial(self.leaves_rest, mover))
         if event is not None and event.action is hint.action:
             first = event.first
-        why = "the user said so"
-        finding = self.finding(name or f"told-{number}", mover, Event(hint.action, first, why, 1.0))
-        return finding
+        told = Event(hint.action, first, hint.why, hint.confidence)
+        finding = self.finding(name or f"told-{number}", mover, told)
+        noun = hint.noun or finding.thing.noun
+        return replace(finding, thing=replace(finding.thing, noun=noun))
 
     def at(self, hint: Hint) -> tuple[np.ndarray, str | None]:
         """The mask of the thing a hint points at, boolean (T, H, W), and the id of its track if it has one."""

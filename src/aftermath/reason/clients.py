@@ -1,0 +1,313 @@
+"""Two ways to ask a vision-language model: Gemini, and whatever speaks OpenAI's chat completions (extra ``vlm``).
+
+OpenAI's form is spoken by Ollama, vLLM, llama.cpp and LM Studio too, so that nothing need leave the building. Both
+clients are the makers' own libraries, which wait and try again where a server is busy. Keys come from the environment,
+and are taken out of everything that is raised.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from aftermath.errors import InputError, ReasonerError, extra_needed
+from aftermath.reason.answer import LARGEST_ANSWER
+from aftermath.reason.prompt import Picture
+
+__all__ = ["Client", "GeminiClient", "OpenAiClient", "Question"]
+
+_TRIES = 3
+_LARGEST_BODY = 4 * LARGEST_ANSWER  # bytes: escapes and the frame round the text
+_INLINE_BYTES = 15_000_000  # a request to Gemini may be 20 MB; what is larger is uploaded first
+_GEMINI_MODEL = "gemini-3-pro-preview"
+_OPENAI_MODEL = "gpt-5-mini"
+_GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+_OPENAI_KEY = "OPENAI_API_KEY"
+_USER_MUST_ACT = (401, 403, 404)
+_UNKNOWN_FORM = (400, 422, 501)  # what servers say that do not know structured output
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked. ``video``: the whole clip as a file, for a model that sees films; ``earlier``: answers that could
+    not be used, each with what was wrong."""
+
+    text: str
+    pictures: tuple[Picture, ...]
+    schema: dict[str, Any]
+    video: Path | None = None
+    earlier: tuple[tuple[str, str], ...] = ()
+
+
+class Client(Protocol):
+    """Someone who can be asked. Raises `ReasonerError` where no answer comes."""
+
+    name: str
+    sees_video: bool
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Who answers: what an answer that is kept depends on."""
+        ...
+
+    def ask(self, question: Question) -> str:
+        """The answer's text, of at most `LARGEST_ANSWER` characters."""
+        ...
+
+
+class OpenAiClient:
+    """Chat completions at ``url``, at OpenAI's where that is empty. Raises `InputError` where something is missing."""
+
+    name = "openai"
+    sees_video = False
+
+    def __init__(self, url: str = "", model: str = "", *, timeout_s: float = 120.0) -> None:
+        if find_spec("openai") is None:
+            raise InputError(
+                "reasoner openai", extra_needed("it", "vlm"), "the reasoner motion needs nothing"
+            )
+        if url and not url.startswith(("http://", "https://")):
+            raise InputError(
+                f"vlm-url {url!r}", "must begin with http:// or https://", "such as http://localhost:11434/v1"
+            )
+        self._key = os.environ.get(_OPENAI_KEY, "")
+        if not self._key and not url:
+            raise InputError(
+                "reasoner openai",
+                f"must be given a key in the environment ({_OPENAI_KEY}), or --vlm-url of a server of your own",
+            )
+        self._url, self._model, self._timeout_s = url, model, timeout_s
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """See `Client.identity`."""
+        return self.name, self._url, self._model
+
+    def ask(self, question: Question) -> str:
+        """See `Client.ask`. Structured output is asked for, and done without where the server does not know it."""
+        import openai
+
+        client = openai.OpenAI(
+            base_url=self._url or None,
+            api_key=self._key or "none",
+            timeout=self._timeout_s,
+            max_retries=_TRIES - 1,
+        )
+        with _told_plainly(self.name, self._key), client:
+            model = self._model or self._named(client)
+            messages = _chat(question)
+            form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": question.schema}}
+            try:
+                return self._answer(client, model=model, messages=messages, response_format=form)
+            except openai.APIStatusError as error:
+                if error.status_code not in _UNKNOWN_FORM:
+                    raise
+            return self._answer(client, model=model, messages=messages)
+
+    def _named(self, client: Any) -> str:
+        """The model of a server that has only one."""
+        if not self._url:
+            return _OPENAI_MODEL
+        served = [model.id for model in client.models.list()]
+        if len(served) == 1:
+            return served[0]
+        listed = ", ".join(served[:20]) or "none"
+        raise ReasonerError(f"openai: --vlm-model must name a model; the server has: {listed}", lasting=True)
+
+    def _answer(self, client: Any, **request: Any) -> str:
+        """One request; its body is read piece by piece, so that neither its size nor its slowness is endless."""
+        ends = time.monotonic() + self._timeout_s
+        create = client.chat.completions.with_streaming_response.create
+        with create(stream=True, **request) as response:
+            body = bytearray()
+            for piece in response.iter_bytes():
+                body += piece
+                if len(body) > _LARGEST_BODY * (20 if b"data:" in body[:200] else 1):
+                    raise ReasonerError("openai: the answer has no end; it was not read on")
+                if time.monotonic() > ends:
+                    raise ReasonerError(
+                        f"openai: no whole answer within {self._timeout_s:g} s (--vlm-timeout-s)"
+                    )
+            text = _completion(bytes(body))
+        if len(text) > LARGEST_ANSWER:
+            raise ReasonerError(f"openai: the answer is too long ({len(text)} characters)")
+        return text
+
+
+class GeminiClient:
+    """Google's Gemini, which sees the whole film. Raises `InputError` where something is missing."""
+
+    name = "gemini"
+    sees_video = True
+
+    def __init__(self, url: str = "", model: str = "", *, timeout_s: float = 120.0) -> None:
+        if find_spec("google.genai") is None:
+            raise InputError(
+                "reasoner gemini", extra_needed("it", "vlm"), "the reasoner motion needs nothing"
+            )
+        self._key = next((key for name in _GEMINI_KEYS if (key := os.environ.get(name))), "")
+        if not self._key:
+            raise InputError(
+                "reasoner gemini",
+                f"must be given a key in the environment ({_GEMINI_KEYS[0]})",
+                "or take --reasoner openai with --vlm-url of a server of your own, or --reasoner motion",
+            )
+        self._url, self._model, self._timeout_s = url, model or _GEMINI_MODEL, timeout_s
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """See `Client.identity`."""
+        return self.name, self._url, self._model
+
+    def ask(self, question: Question) -> str:
+        """See `Client.ask`."""
+        from google import genai
+        from google.genai import types
+
+        retry = types.HttpRetryOptions(attempts=_TRIES, initial_delay=0.5, max_delay=20)
+        options = types.HttpOptions(
+            base_url=self._url or None, timeout=round(1000 * self._timeout_s), retry_options=retry
+        )
+        config = types.GenerateContentConfig(
+            response_mime_type="application/json", response_json_schema=question.schema
+        )
+        with (
+            _told_plainly(self.name, self._key),
+            genai.Client(api_key=self._key, http_options=options) as client,
+            self._film(client, question.video) as film,
+        ):
+            contents = _contents(question, film)
+            ends, text = time.monotonic() + self._timeout_s, ""
+            for piece in client.models.generate_content_stream(
+                model=self._model, contents=contents, config=config
+            ):
+                text += piece.text or ""
+                if len(text) > LARGEST_ANSWER:
+                    raise ReasonerError("gemini: the answer is too long; it was not read on")
+                if time.monotonic() > ends:
+                    raise ReasonerError(
+                        f"gemini: no whole answer within {self._timeout_s:g} s (--vlm-timeout-s)"
+                    )
+            return text
+
+    @contextlib.contextmanager
+    def _film(self, client: Any, video: Path | None) -> Iterator[Any]:
+        """The film as a part of the request: in it, or uploaded for as long as the request takes."""
+        from google.genai import types
+
+        if video is None:
+            yield None
+            return
+        if video.stat().st_size <= _INLINE_BYTES:
+            yield types.Part.from_bytes(data=video.read_bytes(), mime_type="video/mp4")
+            return
+        file = client.files.upload(file=video, config={"mime_type": "video/mp4"})
+        try:
+            ends = time.monotonic() + self._timeout_s
+            while file.state == types.FileState.PROCESSING:
+                if time.monotonic() > ends:
+                    raise ReasonerError("gemini: the film that was uploaded is still not ready")
+                time.sleep(0.5)
+                file = client.files.get(name=file.name)
+            if file.state == types.FileState.FAILED:
+                raise ReasonerError("gemini: the film that was uploaded cannot be read there")
+            yield types.Part.from_uri(file_uri=file.uri, mime_type="video/mp4")
+        finally:
+            with contextlib.suppress(Exception):  # it goes by itself after two days
+                client.files.delete(name=file.name)
+
+
+def _chat(question: Question) -> list[dict[str, Any]]:
+    """The question as messages of OpenAI's form; pictures inside."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": question.text}]
+    for picture in question.pictures:
+        url = "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode()
+        content += [
+            {"type": "text", "text": picture.caption},
+            {"type": "image_url", "image_url": {"url": url}},
+        ]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    for answer, complaint in question.earlier:
+        messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": complaint}]
+    return messages
+
+
+def _contents(question: Question, film: Any) -> list[Any]:
+    """The same in Gemini's form."""
+    from google.genai import types
+
+    parts: list[Any] = [types.Part.from_text(text=question.text)]
+    for picture in question.pictures:
+        parts += [
+            types.Part.from_text(text=picture.caption),
+            types.Part.from_bytes(data=picture.jpeg, mime_type="image/jpeg"),
+        ]
+    if film is not None:
+        parts += [types.Part.from_text(text="The whole video:"), film]
+    contents = [types.Content(role="user", parts=parts)]
+    for answer, complaint in question.earlier:
+        contents += [
+            types.Content(role="model", parts=[types.Part.from_text(text=answer)]),
+            types.Content(role="user", parts=[types.Part.from_text(text=complaint)]),
+        ]
+    return contents
+
+
+def _completion(body: bytes) -> str:
+    """The text in a chat completion: streamed as events, or whole from a server that does not stream."""
+    text = body.decode("utf-8", errors="replace")
+    lines = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
+    try:
+        if not lines:
+            return json.loads(text)["choices"][0]["message"]["content"] or ""
+        events = [json.loads(line) for line in lines if line and line != "[DONE]"]
+        for event in events:
+            if "error" in event:
+                raise ReasonerError(f"openai: the server broke off: {event['error']}")
+        deltas = [choice["delta"] for event in events for choice in event.get("choices") or []]
+        return "".join(delta.get("content") or "" for delta in deltas)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ReasonerError("openai: what came is no chat completion, or half of one") from error
+
+
+@contextlib.contextmanager
+def _told_plainly(name: str, key: str) -> Iterator[None]:
+    """Raise what the libraries raise as one line of `ReasonerError`, without the key."""
+    try:
+        yield
+    except (ReasonerError, InputError):
+        raise
+    except Exception as error:  # theirs have no common base, and httpx's come through
+        code = getattr(error, "status_code", None) or getattr(error, "code", None)
+        said = _said(error)
+        if key:
+            said = said.replace(key, "(the key)")
+        remedy = {
+            401: "; is the key right?",
+            403: "; may the key do that?",
+            404: "; is the name of the model (--vlm-model) or the address (--vlm-url) right?",
+        }.get(code if isinstance(code, int) else 0, "")
+        answered = f"it answered {code}: {said}" if isinstance(code, int) else said
+        # without their error as the cause: a traceback would show the request with its headers
+        raise ReasonerError(f"{name}: {answered}{remedy}", lasting=code in _USER_MUST_ACT) from None
+
+
+def _said(error: Exception) -> str:
+    """The gist of an error, one short line."""
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else getattr(error, "message", None)
+    text = str(message or error or type(error).__name__)
+    cause = error.__cause__
+    if cause is not None and str(cause) and not message:
+        text = str(cause)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    kind = type(error).__name__
+    return (text if text != "None" else kind)[:300] or kind
