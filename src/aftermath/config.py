@@ -44,9 +44,12 @@ class Engine(StrEnum):
 
 
 class SegmenterName(StrEnum):
-    """Who finds the object's pixels."""
+    """Who finds the object's pixels; ``auto`` takes SAM 2 where it and its weights are here, else ``flow``."""
 
+    AUTO = "auto"
     FLOW = "flow"
+    SAM2 = "sam2"
+    SAM3 = "sam3"
 
 
 class ReasonerName(StrEnum):
@@ -122,9 +125,17 @@ def _in_our_words(cls: type[_T]) -> type[_T]:
 class MaskOptions:
     """How a clip is analysed. Raises `InputError` for a value that cannot be and for a name that is no option."""
 
-    segmenter: Annotated[SegmenterName, Field(description="Who finds the object's pixels.")] = (
-        SegmenterName.FLOW
-    )
+    segmenter: Annotated[
+        SegmenterName, Field(description="Who finds the object's pixels; auto: SAM 2 where its weights are.")
+    ] = SegmenterName.AUTO
+    segmenter_model: Annotated[
+        str, Field(description="The segmenter's weights: a folder or a hub name; SAM 2 or SAM 3.")
+    ] = ""
+    text_model: Annotated[
+        str,
+        Field(description="Who finds objects by words: a folder or a hub name; Grounding DINO or SAM 3."),
+    ] = ""
+    offline: Annotated[bool, Field(description="Never ask the hub: all weights must be here.")] = False
     reasoner: Annotated[ReasonerName, Field(description="Who decides what the object caused.")] = (
         ReasonerName.MOTION
     )
@@ -217,5 +228,4 @@ class RemoveOptions(MaskOptions):
     compile: Annotated[
         bool, Field(description="Compile VOID's transformer first: pays where many clips follow.")
     ] = False
-    offline: Annotated[bool, Field(description="Never ask the hub: VOID's weights must be here.")] = False
     seed: Annotated[int, Field(ge=0, lt=2**63, description="The same seed gives the same result.")] = 0
