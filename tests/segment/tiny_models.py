@@ -77,7 +77,9 @@ def save_sam2(folder: Path, **config: Any) -> Path:
     _sees(model)
     model.save_pretrained(folder)
     size = {"height": SIDE, "width": SIDE}
-    Sam2VideoProcessor(Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
+    Sam2VideoProcessor(Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)).save_pretrained(
+        folder
+    )
     return folder
 
 

@@ -83,7 +83,9 @@ class SamSegmenter:
             complaint = str(error).splitlines()[0]
         if best_device(self._device) == "cpu":
             raise OutOfMemory(f"{self.name}: {complaint}")
-        self._warn(f"{self.name}: the card's memory is too small for it; it goes on, slower, on the processor")
+        self._warn(
+            f"{self.name}: the card's memory is too small for it; it goes on, slower, on the processor"
+        )
         self._loaded, self._device = None, "cpu"
         torch.cuda.empty_cache()
         return _Work(self._ready(), clip, prompts, progress).run()
@@ -170,7 +172,9 @@ class _Object:
         )
         told = self._loaded.model(self.session, frame_idx=frame, reverse=reverse)
         corrected = self._outputs["non_cond_frame_outputs"].pop(frame, None)
-        if corrected is not None:  # transformers would forget it; SAM 2's own demo keeps it as a prompted frame
+        if (
+            corrected is not None
+        ):  # transformers would forget it; SAM 2's own demo keeps it as a prompted frame
             self._outputs["cond_frame_outputs"][frame] = corrected
         self.given.pop(frame, None)
         if group.mask is not None:
@@ -179,7 +183,9 @@ class _Object:
 
     def step(self, frame: int, *, reverse: bool = False) -> np.ndarray:
         """The object on ``frame``, bool (H, W). Frames must come in order, one way or the other."""
-        return self._answer(frame, self._loaded.model(self.session, frame_idx=frame, reverse=reverse), reverse)
+        return self._answer(
+            frame, self._loaded.model(self.session, frame_idx=frame, reverse=reverse), reverse
+        )
 
     def _answer(self, frame: int, told: Any, reverse: bool) -> np.ndarray:
         self._forget(frame, reverse)
@@ -275,9 +281,7 @@ class _Work:
             self._tick()
 
     def _place(self, frame: int, there: list[np.ndarray]) -> None:
-        groups, taken = share_negative(
-            self.prompts, frame, grouped(self.prompts, frame, there), there
-        )
+        groups, taken = share_negative(self.prompts, frame, grouped(self.prompts, frame, there), there)
         if not groups and not there:
             self.unplaced.add(frame)  # background points before anything is known: on the way back
         met: set[int] = set()
