@@ -44,15 +44,22 @@ class Engine(StrEnum):
 
 
 class SegmenterName(StrEnum):
-    """Who finds the object's pixels."""
+    """Who finds the object's pixels; ``auto`` takes SAM 2 where it and its weights are here, else ``flow``."""
 
+    AUTO = "auto"
     FLOW = "flow"
+    SAM2 = "sam2"
+    SAM3 = "sam3"
 
 
 class ReasonerName(StrEnum):
-    """Who decides what the object caused."""
+    """Who decides what the object caused: what moves and touches, a language model, or both checking each other."""
 
     MOTION = "motion"
+    GEMINI = "gemini"
+    OPENAI = "openai"  # whatever speaks OpenAI's chat completions
+    MOTION_GEMINI = "motion+gemini"
+    MOTION_OPENAI = "motion+openai"
 
 
 class Memory(StrEnum):
@@ -122,12 +129,33 @@ def _in_our_words(cls: type[_T]) -> type[_T]:
 class MaskOptions:
     """How a clip is analysed. Raises `InputError` for a value that cannot be and for a name that is no option."""
 
-    segmenter: Annotated[SegmenterName, Field(description="Who finds the object's pixels.")] = (
-        SegmenterName.FLOW
-    )
-    reasoner: Annotated[ReasonerName, Field(description="Who decides what the object caused.")] = (
-        ReasonerName.MOTION
-    )
+    segmenter: Annotated[
+        SegmenterName, Field(description="Who finds the object's pixels; auto: SAM 2 where its weights are.")
+    ] = SegmenterName.AUTO
+    segmenter_model: Annotated[
+        str, Field(description="The segmenter's weights: a folder or a hub name; SAM 2 or SAM 3.")
+    ] = ""
+    text_model: Annotated[
+        str,
+        Field(description="Who finds objects by words: a folder or a hub name; Grounding DINO or SAM 3."),
+    ] = ""
+    offline: Annotated[bool, Field(description="Never ask the hub: all weights must be here.")] = False
+    reasoner: Annotated[
+        ReasonerName,
+        Field(
+            description="Who decides what the object caused: what moves, a vision-language model, or both."
+        ),
+    ] = ReasonerName.MOTION
+    vlm_url: Annotated[
+        str,
+        Field(description="Address of the language model's server, such as http://localhost:11434/v1."),
+    ] = ""
+    vlm_model: Annotated[
+        str, Field(description="Name of the language model. Without it a server's only one, or a usual one.")
+    ] = ""
+    vlm_timeout_s: Annotated[
+        float, Field(gt=0, le=3600, description="How long an answer may take, seconds.")
+    ] = 120.0
     regions: Annotated[
         Regions, Field(description="Affected regions: the things' own shapes, or whole grid cells.")
     ] = Regions.EXACT
@@ -217,5 +245,4 @@ class RemoveOptions(MaskOptions):
     compile: Annotated[
         bool, Field(description="Compile VOID's transformer first: pays where many clips follow.")
     ] = False
-    offline: Annotated[bool, Field(description="Never ask the hub: VOID's weights must be here.")] = False
     seed: Annotated[int, Field(ge=0, lt=2**63, description="The same seed gives the same result.")] = 0

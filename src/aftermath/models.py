@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,10 @@ from aftermath.weights import check_finite, find_shards, read_header
 
 __all__ = [
     "BASE",
+    "DINO",
     "KNOWN",
+    "SAM2",
+    "SAM3",
     "VOID",
     "KnownModel",
     "Progress",
@@ -30,13 +34,18 @@ __all__ = [
     "fetch",
     "here",
     "located",
+    "model_type",
     "pass_file",
     "present",
+    "ready",
     "verify",
 ]
 
 BASE = "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP"
 VOID = "netflix/void-model"
+SAM2 = "facebook/sam2.1-hiera-base-plus"
+SAM3 = "facebook/sam3"
+DINO = "IDEA-Research/grounding-dino-tiny"
 
 Progress = Callable[[str, int, int], None]
 """Called with (file, bytes done, bytes in all)."""
@@ -47,6 +56,24 @@ _FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _FILES = ("*.json", "*.safetensors", "*.model")
 _BASE_FILES = ("model_index.json", *(f"{folder}/{file}" for folder in _FOLDERS for file in _FILES))
 _VOID_FILES = ("void_pass*.safetensors", "void_pass*.safetensors.index.json")
+_SEEING_FILES = (  # of one model of transformers, its processors and its tokenizer
+    "config.json",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+    "*processor_config.json",  # preprocessor_config.json, video_preprocessor_config.json too
+)
+_READING_FILES = (
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_SEEING_WEIGHTS = ("model.safetensors",)
+_SEEING_ONLY = ("sam2_video", "sam3_tracker_video")  # kinds of model that read no words
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EXTRA = extra_needed("the hub", "void")
@@ -54,16 +81,26 @@ _EXTRA = extra_needed("the hub", "void")
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that aftermath can use."""
+    """A model that aftermath can use; ``standard`` where it is fetched when no name is given."""
 
     name: str
     what: str
     patterns: tuple[str, ...]
+    standard: bool = True
 
 
 KNOWN = (
     KnownModel(BASE, "the base model: text encoder, VAE, transformer", _BASE_FILES),
     KnownModel(VOID, "VOID's transformer, pass 1 and pass 2", _VOID_FILES),
+    KnownModel(SAM2, "finds the object's pixels: --segmenter sam2", _SEEING_FILES, standard=False),
+    KnownModel(
+        SAM3,
+        "finds the object's pixels, and objects by words: --segmenter sam3, --text-model; "
+        "its licence must be accepted on the hub first",
+        _SEEING_FILES + _READING_FILES,
+        standard=False,
+    ),
+    KnownModel(DINO, "finds objects by words", _SEEING_FILES + _READING_FILES, standard=False),
 )
 
 
@@ -238,13 +275,58 @@ def complete(pass_numbers: Sequence[int] = (1,)) -> bool:
     return _kept(BASE, None) is not None and all(_kept(VOID, pass_file(n)) for n in pass_numbers)
 
 
+def ready(name: str | Path) -> bool:
+    """Whether a model lies complete on this machine: a known one, another of the hub's, or a folder.
+
+    Complete are configuration, weights (whole by their headers), and the files of its processor and tokenizer. Imports
+    no torch; without the extra that brings the hub's client only folders are looked at.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _whole(path)
+    if name == VOID:
+        return _kept(VOID, pass_file(1)) is not None
+    return _kept(str(name), None) is not None
+
+
+def model_type(folder: Path) -> str:
+    """What kind of model a folder holds, in transformers' words. Raises `WeightsError` where it does not say."""
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise WeightsError(
+            f"{path}: no such file; {folder} must be the folder of a model, as aftermath models download fetches it"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a JSON file that can be read") from error
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    if not isinstance(kind, str):
+        raise WeightsError(f"{path}: it names no model_type, so what it configures is not known")
+    return kind
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a folder holds all that is used of a model that sees, perhaps one that reads too."""
+    try:
+        kind = model_type(folder)
+        for file in find_shards(folder, _SEEING_WEIGHTS):
+            read_header(file)
+    except (WeightsError, OSError):
+        return False
+    reads = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt", "vocab.json"))
+    return any(folder.glob("*processor_config.json")) and (reads or kind in _SEEING_ONLY)
+
+
 def _kept(name: str, only: str | None) -> Path | None:
-    """The folder of a known model in the hub's cache, where what is used of it is there: the hub need not be asked."""
-    if name not in (BASE, VOID) or find_spec("huggingface_hub") is None:
+    """The folder of a model in the hub's cache, where what is used of it is there: the hub need not be asked."""
+    if find_spec("huggingface_hub") is None or not _NAME.fullmatch(name):
         return None
     folder = _snapshot(name)
     if folder is None or (name == VOID and only is None):
         return None
+    if name not in (BASE, VOID):
+        return folder if only is None and _whole(folder) else None
     try:
         if only is not None:
             files = find_shards(folder / only, ())
@@ -318,7 +400,7 @@ def _cache_folder(name: str) -> str:
 def _patterns(name: str) -> tuple[str, ...]:
     """What of a model is used; of one that is not known, all that could be."""
     known = {model.name: model.patterns for model in KNOWN}
-    return known.get(name, _BASE_FILES + _VOID_FILES)
+    return known.get(name, _BASE_FILES + _VOID_FILES + _SEEING_FILES + _READING_FILES)
 
 
 def _wanted(file: str, patterns: Sequence[str]) -> bool:

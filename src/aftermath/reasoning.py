@@ -80,6 +80,7 @@ def _with_model(
         return path
 
     client = build_client(options)
+    assert client is not None
     try:
         asker = VlmReasoner(client, video=film, keep=folder.keep_exchange, fresh=session.fresh)
         plan = asker.plan(clip, primary)
@@ -212,7 +213,7 @@ def _named(name: str, start: PathPoint, things: tuple[AffectedObject, ...]) -> A
 def _follow(
     session: Session, found: Reasoning, ask: Callable[..., Reasoning], grounding: Grounding, follow: _Follow
 ) -> Reasoning:
-    """The user's plan, with the masks of its things: found under the same id, by their cells, or by pointing at them."""
+    """The user's plan, with the masks of its things: found under the same id, by their cells, or by pointing there."""
     clip, path = session.clip, session.request.plan
     assert path is not None
     plan = Plan.load(path, width=clip.source_width, height=clip.source_height, num_frames=len(clip))
@@ -253,10 +254,8 @@ def _point_at(thing: AffectedObject, clip: Clip, ask: Callable[[Hint], Reasoning
     return dict(sorted(here.items(), key=lambda item: np.count_nonzero(item[1])))
 
 
-def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene) -> Hint:
+def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene, segmenter: Segmenter) -> Hint:
     """A hint with the mask of its thing, where that does not move and so is not in the scene yet."""
-    from aftermath.segment.flow import FlowSegmenter
-
     x, y = min(round(hint.x), clip.width - 1), min(round(hint.y), clip.height - 1)
     if scene.labels[hint.frame, y, x]:
         return hint
@@ -266,7 +265,7 @@ def _seen(hint: Hint, clip: Clip, primary: np.ndarray, scene: Scene) -> Hint:
         middle = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
         points.append(PointPrompt(int(columns[middle]), int(rows[middle]), hint.frame, positive=False))
     try:
-        mask = FlowSegmenter().segment(clip, Prompts(points=tuple(points)), lambda done, total: None)
+        mask = segmenter.segment(clip, Prompts(points=tuple(points)), lambda done, total: None)
     except InputError:
         return hint  # the reasoner says what it makes of it
     return replace(hint, mask=mask & ~primary)
@@ -289,16 +288,19 @@ def _check_thing(hint: Hint, clip: Clip, primary: np.ndarray) -> None:
 
 
 def to_arrays(reasoning: Reasoning) -> dict[str, np.ndarray]:
+    """As plain arrays, for a file; the opposite of `from_arrays`."""
     plan = reasoning.plan
     return {
         "plan": np.array(plan.to_json()),
         "size": np.array([plan.width, plan.height, plan.num_frames]),
         **{f"mask {name}": mask for name, mask in reasoning.masks.items()},
+        **({} if reasoning.belongings is None else {"belongings": reasoning.belongings}),
     }
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Reasoning:
+    """What `to_arrays` took apart."""
     width, height, num_frames = (int(value) for value in arrays["size"])
     plan = Plan.from_json(str(arrays["plan"]), width=width, height=height, num_frames=num_frames)
     masks = {name.removeprefix("mask "): mask for name, mask in arrays.items() if name.startswith("mask ")}
-    return Reasoning(plan, masks)
+    return Reasoning(plan, masks, arrays.get("belongings"))

@@ -13,6 +13,7 @@ from aftermath.config import Engine, MaskOptions, RemoveOptions
 if TYPE_CHECKING:
     from aftermath.core import Plan, Quadmask
     from aftermath.reason.base import Hint, Reasoning
+    from aftermath.request import Trajectory
     from aftermath.scene.base import Scene
     from aftermath.segment.base import BoxPrompt, PointPrompt
     from aftermath.session import Progress, Session
@@ -54,9 +55,12 @@ def remove(
     *,
     boxes: Sequence[str | BoxPrompt] = (),
     points: Sequence[str | PointPrompt] = (),
+    text: str = "",
+    pick: Sequence[int] = (),
     mask: str | Path | None = None,
     quadmask: str | Path | None = None,
     affected: Sequence[str | Hint] = (),
+    trajectories: Sequence[str | Trajectory] = (),
     plan: str | Path | None = None,
     prompt: str = "",
     options: RemoveOptions | None = None,
@@ -66,10 +70,10 @@ def remove(
 ) -> Result:
     """Remove an object from ``clip``, with everything it caused, and write the result to ``output``.
 
-    The object is what ``boxes`` and ``points`` show, or ``mask`` (a black-and-white video of the clip's
-    length, or one picture), or ``quadmask``. ``affected`` is what the user knows and the picture does not
-    show; ``plan`` (a ``plan.json`` or the reference's ``vlm_analysis.json``) replaces what the reasoner
-    finds. Written forms and coordinates: see `aftermath.request`. ``clip`` may be a sequence folder.
+    The object is what ``boxes`` and ``points`` show, or ``text`` says (``pick`` chooses among what it finds), or
+    ``mask`` (a black-and-white video of the clip's length, or one picture), or ``quadmask``. ``affected`` is what the
+    user knows and the picture does not show; ``trajectories`` say where things go; ``plan`` (a ``plan.json`` or the
+    reference's ``vlm_analysis.json``) replaces what the reasoner finds. Written forms and coordinates: see `aftermath.request`. ``clip`` may be a sequence folder.
     ``work``: the run folder, by default ``OUTPUT.aftermath``; a run that was stopped goes on there, unless
     ``fresh``.
 
@@ -87,9 +91,12 @@ def remove(
         clip,
         boxes=boxes,
         points=points,
+        text=text,
+        pick=pick,
         mask=mask,
         quadmask=quadmask,
         affected=affected,
+        trajectories=trajectories,
         plan=plan,
         prompt=prompt,
     )
@@ -118,9 +125,12 @@ def mask(
     *,
     boxes: Sequence[str | BoxPrompt] = (),
     points: Sequence[str | PointPrompt] = (),
+    text: str = "",
+    pick: Sequence[int] = (),
     mask: str | Path | None = None,
     quadmask: str | Path | None = None,
     affected: Sequence[str | Hint] = (),
+    trajectories: Sequence[str | Trajectory] = (),
     plan: str | Path | None = None,
     options: MaskOptions | None = None,
     work: str | Path | None = None,
@@ -133,7 +143,16 @@ def mask(
     from aftermath.session import Session
 
     request = read_request(
-        clip, boxes=boxes, points=points, mask=mask, quadmask=quadmask, affected=affected, plan=plan
+        clip,
+        boxes=boxes,
+        points=points,
+        text=text,
+        pick=pick,
+        mask=mask,
+        quadmask=quadmask,
+        affected=affected,
+        trajectories=trajectories,
+        plan=plan,
     )
     with Session(
         request,

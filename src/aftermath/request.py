@@ -6,6 +6,8 @@ Written forms, in pixels of the source (upright), frames counted from 0:
 - point ``X,Y[@FRAME]``; ``!X,Y[@FRAME]`` is background
 - affected ``X,Y[@FRAME]:falls|stays|goes-on|vanishes``
 - mask ``FILE[@FRAME]``: the frame, for a single picture
+- trajectory ``NAME: X,Y@FRAME X,Y@FRAME ...``: where the middle of a thing goes; NAME as the plan calls it
+- text: what to remove, in words; pick: which of what was found by them, counted from 1
 """
 
 from __future__ import annotations
@@ -18,27 +20,45 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aftermath.core import Action, Box, Clip
+from aftermath.core import Action, Box, Clip, PathPoint
 from aftermath.errors import InputError
 from aftermath.reason.base import Hint
 from aftermath.segment.base import BoxPrompt, PointPrompt, Prompts
 
-__all__ = ["Request", "parse_affected", "parse_box", "parse_point", "path_given", "read_request"]
+__all__ = [
+    "Request",
+    "Trajectory",
+    "parse_affected",
+    "parse_box",
+    "parse_point",
+    "parse_trajectory",
+    "path_given",
+    "read_request",
+]
 
 _T = TypeVar("_T")
 _BOX = "X0,Y0,X1,Y1 or X0,Y0,X1,Y1@FRAME"
 _POINT = "X,Y or X,Y@FRAME, with ! before it where the object is not"
 _AFFECTED = f"X,Y:ACTION or X,Y@FRAME:ACTION, where ACTION is one of {', '.join(Action)}"
-_PROMPTS = "one of --box, --point, --mask or --quadmask"
+_TRAJECTORY = "NAME: X,Y@FRAME X,Y@FRAME ..., with two points at least"
+_PROMPTS = "one of --box, --point, --text, --mask or --quadmask"
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Where the middle of the thing called ``name`` goes, source pixels; in order, one point a frame at most."""
+
+    name: str
+    path: tuple[PathPoint, ...]
 
 
 @dataclass(frozen=True)
 class Request:
     """One clip and what to remove from it. Prompts and hints are in pixels of the source, upright.
 
-    Exactly one of ``prompts``, ``mask`` and ``quadmask`` says what the object is. ``mask_frame`` is None
-    where the mask is a video of the clip's length.
+    Exactly one of ``prompts``, ``text``, ``mask`` and ``quadmask`` says what the object is. ``mask_frame`` is None
+    where the mask is a video of the clip's length. ``pick``: of what the text finds, these, counted from 1.
     """
 
     clip: Path
@@ -49,6 +69,9 @@ class Request:
     hints: tuple[Hint, ...] = ()
     plan: Path | None = None
     prompt: str = ""
+    text: str = ""
+    pick: tuple[int, ...] = ()
+    trajectories: tuple[Trajectory, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -59,7 +82,8 @@ class Request:
         """Raise `InputError` for a prompt outside a picture of ``width`` x ``height`` pixels."""
         for prompt in self.prompts.boxes:
             _check_box(prompt.box, width, height)
-        for name, points in (("point", self.prompts.points), ("affected", self.hints)):
+        ways = [point for way in self.trajectories for point in way.path[:1]]  # it may leave the picture
+        for name, points in (("point", self.prompts.points), ("affected", self.hints), ("trajectory", ways)):
             for point in points:
                 if not (0 <= point.x < width and 0 <= point.y < height):
                     raise InputError(
@@ -71,6 +95,7 @@ class Request:
     def check_frames(self, num_frames: int) -> None:
         """Raise `InputError` for a prompt on a frame that the clip does not have."""
         frames = [*self.prompts.frames, *(hint.frame for hint in self.hints)]
+        frames += [point.frame for way in self.trajectories for point in way.path]
         if self.mask_frame is not None:
             frames.append(self.mask_frame)
         for frame in frames:
@@ -104,6 +129,9 @@ def read_request(
     affected: Sequence[str | Hint] = (),
     plan: str | Path | None = None,
     prompt: str = "",
+    text: str = "",
+    pick: Sequence[int] = (),
+    trajectories: Sequence[str | Trajectory] = (),
 ) -> Request:
     """Put together what was asked, from text or from prompts in source pixels.
 
@@ -115,6 +143,10 @@ def read_request(
     """
     if not isinstance(prompt, str):
         raise InputError(f"prompt={prompt!r}", "must be text", "say what the scene looks like without it")
+    if not isinstance(text, str):
+        raise InputError(f"text={text!r}", "must be text", 'say what to remove, such as "the red ball"')
+    if pick and not text:
+        raise InputError(f"pick {pick[0]}", "must come with --text", "it chooses among what the words find")
     mask_path, mask_frame = _split_mask(mask)
     request = Request(
         clip=path_given("clip", clip),
@@ -128,6 +160,9 @@ def read_request(
         hints=_all("affected", affected, Hint, parse_affected, _AFFECTED),
         plan=None if plan is None else path_given("plan", plan),
         prompt=prompt,
+        text=text.strip(),
+        pick=tuple(pick),
+        trajectories=_all("trajectories", trajectories, Trajectory, parse_trajectory, _TRAJECTORY),
     )
     if request.clip.is_dir():
         request = _from_folder(request)
@@ -188,6 +223,25 @@ def parse_affected(text: str) -> Hint:
     return Hint(x, y, frame, Action(action))
 
 
+def parse_trajectory(text: str) -> Trajectory:
+    """Read ``NAME: X,Y@FRAME X,Y@FRAME ...``. Raises `InputError`."""
+    what, form = f"trajectory {text!r}", f"must be {_TRAJECTORY}"
+    name, colon, places = text.rpartition(":")
+    points = []
+    for place in places.split():
+        where, frame = _split_frame(place, what, form)
+        if "@" not in place:
+            raise InputError(what, form, f"{place!r} lacks its @FRAME")
+        x, y = _numbers(where, 2, what, form)
+        points.append(PathPoint(frame, x, y))
+    frames = [point.frame for point in points]
+    if not colon or not name.strip() or len(points) < 2:
+        raise InputError(what, form, "such as 'guitar: 310,120@0 330,420@20'")
+    if frames != sorted(set(frames)):
+        raise InputError(what, "must have its points in the order of their frames, one on each")
+    return Trajectory(name.strip(), tuple(points))
+
+
 def _split_frame(text: str, what: str, form: str) -> tuple[str, int]:
     place, at, frame = text.partition("@")
     if at and not (frame.isascii() and frame.isdigit()):
@@ -226,6 +280,7 @@ def _check_kinds(request: Request) -> None:
         name
         for name, there in (
             ("--box" if prompts.boxes else "--point", prompts.boxes or prompts.points),
+            ("--text", request.text),
             ("--mask", request.mask),
             ("--quadmask", request.quadmask),
         )
@@ -235,7 +290,7 @@ def _check_kinds(request: Request) -> None:
         raise InputError(
             f"plan {request.plan} without a prompt",
             "a plan says what the object caused, not which pixels it is",
-            "add the prompt of the run that made it (--box, --point or --mask), or --quadmask",
+            "add the prompt of the run that made it (--box, --point, --text or --mask), or --quadmask",
         )
     if not given:
         raise InputError("no prompt", "nothing says what to remove", f"give {_PROMPTS}")
@@ -270,7 +325,7 @@ def _from_folder(request: Request) -> Request:
             f"folder {folder}", "must hold input_video.mp4, being a folder", "give that, or a video file"
         )
     request = replace(request, clip=clip, prompt=request.prompt or _background(folder / "prompt.json"))
-    if request.prompts != Prompts() or request.mask or request.quadmask:
+    if request.prompts != Prompts() or request.text or request.mask or request.quadmask:
         return request
     quadmask, plan = folder / "quadmask_0.mp4", folder / "vlm_analysis.json"
     return replace(

@@ -16,6 +16,7 @@ from aftermath.ahead import at_once
 from aftermath.config import Codec, MaskOptions
 from aftermath.core import Clip, Plan, grow_object
 from aftermath.errors import InputError
+from aftermath.eyes import check_eyes
 from aftermath.media.arrays import load_arrays, save_arrays
 from aftermath.media.files import check_folder, is_same
 from aftermath.media.formats import check_target
@@ -33,6 +34,7 @@ from aftermath.media.runs import (
 )
 from aftermath.media.video import probe, read_clip
 from aftermath.provenance import code_digest, versions
+from aftermath.reasoners import check_reasoner
 from aftermath.request import Request
 
 __all__ = ["Progress", "Session", "Steps"]
@@ -65,6 +67,8 @@ class Session:
         progress: Progress | None = None,
     ) -> None:
         self.request, self.output, self.options = request, output, options
+        check_eyes(options, words=bool(request.text))
+        check_reasoner(options)
         self.info = probe(request.clip)
         request.check_within(self.info.width, self.info.height)
         if request.plan is not None:
@@ -74,6 +78,7 @@ class Session:
         self.seconds: dict[str, float] = {}
         self.reused: list[str] = []
         self.follows_edit = False
+        self.fresh = fresh
         self.folder = RunFolder(work or default_folder(output), fresh=fresh, warn=self.warn)
         self._progress = progress or (lambda stage, done, total: None)
         self._key = ""

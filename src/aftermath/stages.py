@@ -7,28 +7,31 @@ in the run folder where that is still good.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from aftermath.ahead import ahead
 from aftermath.composite import blend_weight, seam_width_px
 from aftermath.config import Engine, RemoveOptions
-from aftermath.core import AffectedObject, Clip, Level, Plan, Quadmask
+from aftermath.core import Clip, Level, Quadmask
 from aftermath.engines import build_renderer, fetch_weights
 from aftermath.errors import InputError
+from aftermath.eyes import build_finder, build_segmenter, choose_segmenter
 from aftermath.media.masks import read_binary_mask, read_masks, resize_levels, write_masks
 from aftermath.media.runs import Record, Stage, digest, write_whole
 from aftermath.media.video import VideoWriter, read_clip, read_frames, write_rgb_video
 from aftermath.preview import contact_sheet, save_picture, side_by_side
-from aftermath.reason.base import Hint, Reasoning
+from aftermath.reason.base import Reasoning
 from aftermath.render.base import Job
 from aftermath.scene.base import Scene
-from aftermath.segment.base import MaskPrompt, PointPrompt, Prompts
+from aftermath.segment.base import BoxPrompt, MaskPrompt, Prompts
 from aftermath.session import Session, Steps
+
+if TYPE_CHECKING:
+    from aftermath.segment.text import TextFinder
 
 __all__ = [
     "analyse",
@@ -57,8 +60,10 @@ def segment(session: Session) -> np.ndarray:
         mask=_digest(request.mask),
         mask_frame=request.mask_frame,
         quadmask=_digest(request.quadmask),
+        text=request.text,
+        pick=request.pick,
         grow_px=options.grow_px,
-        segmenter=options.segmenter,
+        segmenter=[choose_segmenter(options)[0], options.segmenter_model, options.text_model],
         long_side_px=options.analysis_long_side_px,
     )["primary"]
 
@@ -85,7 +90,7 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
         plan=_digest(request.plan),
         trajectories=request.trajectories,
         reasoner=[options.reasoner, options.vlm_url, options.vlm_model],
-        segmenter=[options.segmenter, options.segmenter_model, options.text_model],
+        segmenter=[choose_segmenter(options)[0], options.segmenter_model, options.text_model],
         picture_height_m=options.picture_height_m,
     )
     return from_arrays(arrays)
@@ -144,7 +149,8 @@ def paint(
     options: RemoveOptions,
 ) -> Record:
     """Render the new pixels and join them into the source's frames, at its size, in the output."""
-    clip_file, info, prompt = session.info.path, session.info, session.request.prompt
+    clip_file, info = session.info.path, session.info
+    prompt = session.request.prompt or reasoning.plan.scene_description
     seam_px = seam_width_px(options.feather_px, info.width, info.height)
 
     def source(only: Collection[int] | None = None) -> Iterator[np.ndarray]:
@@ -232,8 +238,6 @@ def notes(session: Session, reasoning: Reasoning, levels: Quadmask) -> tuple[str
 
 
 def _primary(session: Session, steps: Steps) -> np.ndarray:
-    from aftermath.segment.flow import FlowSegmenter
-
     request, clip = session.request, session.clip
     if request.quadmask is not None:
         return session.given_levels <= Level.OVERLAP
@@ -243,7 +247,32 @@ def _primary(session: Session, steps: Steps) -> np.ndarray:
     if request.mask is not None:
         (picture,) = _given_mask(session, request.mask, 1)
         prompts = Prompts(masks=(MaskPrompt(_shrunk(picture, clip), request.mask_frame or 0),))
-    return FlowSegmenter().segment(clip, prompts, steps)
+    if request.text:
+        prompts = _named(session, build_finder(session.options))
+    return build_segmenter(session.options, session.warn).segment(clip, prompts, steps)
+
+
+def _named(session: Session, finder: TextFinder | None) -> Prompts:
+    """Boxes round what the user's words name; what was found stands in the run folder, as a numbered picture."""
+    from aftermath.segment.text import chosen, picture
+
+    assert finder is not None  # looked for before the clip was decoded
+    request, clip = session.request, session.clip
+    matches = finder.find(clip, request.text)
+    taken = chosen(matches, request.pick)
+    drawn = picture(clip.frames[matches[0].frame], matches)
+    file = session.folder.root / "matches.png"
+    write_whole(file, lambda part: save_picture(part, drawn))
+    if len(matches) > len(taken):
+        listed = ", ".join(
+            f"{number} {match.phrase} ({match.score:.2f}{'' if match in taken else ', left'})"
+            for number, match in enumerate(matches, 1)
+        )
+        session.warn(f"the words fit several things: {listed}; {file} shows them, --pick NUMBER chooses")
+    return Prompts(
+        boxes=tuple(BoxPrompt(match.box, match.frame) for match in taken if match.mask is None),
+        masks=tuple(MaskPrompt(match.mask, match.frame) for match in taken if match.mask is not None),
+    )
 
 
 def _checked(session: Session, primary: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""``aftermath models``: the weights of VOID on this machine."""
+"""``aftermath models``: the weights of the models on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aftermath.cli.execute import guarded
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The weights of VOID: list, download, verify.", no_args_is_help=True)
+app = typer.Typer(help="The weights of the models: list, download, verify.", no_args_is_help=True)
 
 _To = Annotated[
     Path | None, typer.Option("--to", metavar="DIR", help="A folder in place of the hub's cache.")
@@ -36,7 +36,9 @@ def list_command(to: _To = None, debug: _Debug = False) -> None:
 
 @app.command("download")
 def download_command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; all by default.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One model; VOID and its base by default.")
+    ] = None,
     to: _To = None,
     offline: _Offline = False,
     debug: _Debug = False,
@@ -45,7 +47,7 @@ def download_command(
     with guarded(debug=debug):
         from aftermath.models import KNOWN, fetch
 
-        for one in [name] if name else [model.name for model in KNOWN]:
+        for one in [name] if name else [model.name for model in KNOWN if model.standard]:
             if sys.stderr.isatty():
                 from aftermath.cli.progress import bars
 

@@ -31,6 +31,13 @@ class Asked:
         list[str],
         typer.Option(metavar="X,Y[@FRAME]", help="A point on the object, or with ! before it, not on it."),
     ] = field(default_factory=list)
+    text: Annotated[
+        str, typer.Option(metavar="WORDS", help='The object in words: "the man in red and his bike".')
+    ] = ""
+    pick: Annotated[
+        list[int],
+        typer.Option(metavar="NUMBER", help="Of what --text finds, this one; repeat for several."),
+    ] = field(default_factory=list)
     mask: Annotated[
         str | None,
         typer.Option(metavar="FILE[@FRAME]", help="White is the object: a video, or a picture of one frame."),
@@ -44,6 +51,13 @@ class Asked:
         typer.Option(
             metavar="X,Y[@FRAME]:ACTION",
             help="What the thing there does without the object: falls, stays, goes-on or vanishes.",
+        ),
+    ] = field(default_factory=list)
+    trajectory: Annotated[
+        list[str],
+        typer.Option(
+            metavar='"NAME: X,Y@FRAME ..."',
+            help="The way that the middle of an affected thing goes; NAME as the plan calls it.",
         ),
     ] = field(default_factory=list)
     plan: Annotated[
@@ -60,7 +74,8 @@ class Asked:
     def arguments(self) -> dict[str, Any]:
         """The same, under the names of `aftermath.remove`."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return values | {"boxes": values.pop("box"), "points": values.pop("point")}
+        plural = {"box": "boxes", "point": "points", "trajectory": "trajectories"}
+        return {plural.get(name, name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ OUT.aftermath/
 ├── quadmask.mkv        what may change, at the source's size, lossless
 ├── contact_sheet.png   eight moments: before, quadmask, after
 ├── side_by_side.mp4    before and after
+├── mask_preview.mp4    what was decided, drawn over the clip (aftermath mask)
+├── matches.png         what was found by words, numbered
+├── vlm/                what a language model was shown and asked, and what it answered
 ├── scratch/            analysed frames of a long clip; gone when the run ends
 └── stages/             results between stages, and beside every result NAME.json: its key and checksum
 
@@ -55,6 +58,7 @@ class Stage(StrEnum):
     QUADMASK = "quadmask"
     OUTPUT = "output"
     CONTACT_SHEET = "contact_sheet"
+    MASK_PREVIEW = "mask_preview"
     SIDE_BY_SIDE = "side_by_side"
 
 
@@ -65,6 +69,7 @@ _FILES = {
     Stage.REGIONS: "stages/regions.npz",
     Stage.QUADMASK: "quadmask.mkv",
     Stage.CONTACT_SHEET: "contact_sheet.png",
+    Stage.MASK_PREVIEW: "mask_preview.mp4",
     Stage.SIDE_BY_SIDE: "side_by_side.mp4",
 }
 _NUMBER = re.compile(r"%0?\d*d")  # in the name of numbered pictures
@@ -220,6 +225,16 @@ class RunFolder:
         self.write_text(self.plan_file, text)
         known = {"sha256": digest(self.plan_file), "followed": followed}
         self.write_text(self._plan_record, json.dumps(known))
+
+    def forget_exchange(self) -> None:
+        """Remove what an earlier run asked a language model."""
+        shutil.rmtree(self.root / "vlm", ignore_errors=True)
+
+    def keep_exchange(self, name: str, content: bytes) -> None:
+        """Keep a piece of what a language model was sent, or answered."""
+        target = self.root / "vlm" / name
+        target.parent.mkdir(exist_ok=True)
+        write_whole(target, lambda part: part.write_bytes(content))
 
     def keep(self, stage: Stage, record: Record) -> None:
         """Declare a stage finished."""

@@ -40,6 +40,8 @@ def build_quadmask(
             affected |= _moved(clip, scene, thing, mask, primary)
             if thing.action is Action.FALLS:
                 affected |= _cast(clip, scene, thing, mask, primary, reasoning)
+    if reasoning.belongings is not None:
+        primary = primary | reasoning.belongings
     primary = _grown(primary, _HALO_PX)
     primary[0] |= first_light
     affected[0] = False

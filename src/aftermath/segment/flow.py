@@ -14,6 +14,7 @@ from aftermath.scene.base import Camera
 from aftermath.scene.camera import estimate_camera
 from aftermath.segment.base import PointPrompt, Progress, Prompts
 from aftermath.segment.contained import fill_contained
+from aftermath.segment.groups import BOX_SLACK, SAME_OBJECT
 from aftermath.segment.memory import between, settled
 from aftermath.segment.prompt_region import Surroundings, region_of_box, region_of_points, take_away
 from aftermath.segment.shapes import grown
@@ -21,9 +22,7 @@ from aftermath.segment.tracker import Tracker
 
 __all__ = ["FlowSegmenter"]
 
-_SAME_OBJECT = 0.3  # intersection over union from which a second prompt means an object already followed
 _ONE_OBJECT = 0.15  # of an object's size: parts no further apart than twice this belong together
-_BOX_SLACK = 0.15  # of a box's side: how far outside a point may lie and still refine it
 
 
 @dataclass
@@ -95,7 +94,7 @@ def _prompted(work: _Work, prompts: Prompts, frame: int) -> Iterator[np.ndarray]
     for prompt in prompts.boxes:
         if prompt.frame != frame:
             continue
-        near = prompt.box.grown(_BOX_SLACK * max(prompt.box.width, prompt.box.height))
+        near = prompt.box.grown(BOX_SLACK * max(prompt.box.width, prompt.box.height))
         own = [p for p in loose if near.contains(p.x, p.y)]
         loose = [p for p in loose if p not in own]
         mask = region_of_box(work.view(frame), prompt.box, [pixels[p] for p in own], negative)
@@ -116,7 +115,7 @@ def _add(work: _Work, objects: list[_Object], frame: int, mask: np.ndarray) -> N
         if frame in one.known:
             continue
         there = _followed(work, one)[frame]
-        if (there & mask).sum() >= _SAME_OBJECT * (there | mask).sum():
+        if (there & mask).sum() >= SAME_OBJECT * (there | mask).sum():
             one.known[frame], one.masks = mask, None
             return
     objects.append(_Object({frame: mask}))
