@@ -10,16 +10,16 @@ import numpy as np
 
 from aftermath.core import Clip, Level, Quadmask, fit_long_side
 
-__all__ = ["contact_sheet", "save_picture", "side_by_side"]
+__all__ = ["INK", "LEVEL_COLOURS", "PAPER", "contact_sheet", "save_picture", "side_by_side", "write"]
 
 _COLUMNS = 8
 _CELL_PX = 320  # long side of one picture on the sheet
 _GAP_PX = 6
 _LABEL_PX = 30
-_PAPER = (24, 24, 26)
-_INK = (235, 235, 235)
-_COLOURS = {Level.PRIMARY: (230, 60, 60), Level.OVERLAP: (200, 80, 220), Level.AFFECTED: (250, 180, 40)}
-_LEGEND = "quadmask: red = the object, amber = affected by it, violet = both"
+PAPER = (24, 24, 26)
+INK = (235, 235, 235)
+LEVEL_COLOURS = {Level.PRIMARY: (230, 60, 60), Level.OVERLAP: (255, 120, 20), Level.AFFECTED: (255, 205, 60)}
+_LEGEND = "quadmask: red = the object, amber = affected by it, orange = both"
 
 
 def contact_sheet(before: Clip, quadmask: Quadmask, after: Clip | None) -> np.ndarray:
@@ -57,18 +57,18 @@ def _row(pictures: list[np.ndarray], label: str) -> np.ndarray:
     height, width = pictures[0].shape[:2]
     top = _LABEL_PX if label else 0
     columns = len(pictures)
-    sheet = np.full((top + height + _GAP_PX, columns * (width + _GAP_PX) + _GAP_PX, 3), _PAPER, np.uint8)
+    sheet = np.full((top + height + _GAP_PX, columns * (width + _GAP_PX) + _GAP_PX, 3), PAPER, np.uint8)
     for index, picture in enumerate(pictures):
         left = _GAP_PX + index * (width + _GAP_PX)
         sheet[top : top + height, left : left + width] = picture
-    _write(sheet, label, (_GAP_PX, top - 9), 18)
+    write(sheet, label, (_GAP_PX, top - 9), 18)
     return sheet
 
 
 def _moment(clip: Clip, frame: int, width: int) -> np.ndarray:
     """The heading of a column."""
-    strip = np.full((_LABEL_PX, width, 3), _PAPER, np.uint8)
-    _write(strip, f"frame {frame}, {clip.times_s[frame]:.2f} s", (0, _LABEL_PX - 9), 16)
+    strip = np.full((_LABEL_PX, width, 3), PAPER, np.uint8)
+    write(strip, f"frame {frame}, {clip.times_s[frame]:.2f} s", (0, _LABEL_PX - 9), 16)
     return strip
 
 
@@ -76,7 +76,7 @@ def _overlaid(frame: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """The frame greyed, with the quadmask's levels in colour over it."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     out = np.repeat((grey * 0.7).astype(np.uint8)[..., None], 3, axis=2)
-    for level, colour in _COLOURS.items():
+    for level, colour in LEVEL_COLOURS.items():
         here = levels == level
         out[here] = (out[here] * 0.4 + np.array(colour) * 0.6).astype(np.uint8)
     return out
@@ -87,8 +87,15 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def _write(picture: np.ndarray, text: str, at: tuple[int, int], size_px: int) -> None:
-    cv2.putText(picture, text, at, _INK, cv2.FontFace("sans"), size_px, 400)
+def write(
+    picture: np.ndarray,
+    text: str,
+    at: tuple[int, int],
+    size_px: int,
+    colour: tuple[int, int, int] = INK,
+) -> None:
+    """Write a line into ``picture``, uint8 (H, W, 3); ``at`` is where its base line begins, pixels."""
+    cv2.putText(picture, text, at, colour, cv2.FontFace("sans"), size_px, 400)
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:

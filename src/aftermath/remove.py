@@ -35,6 +35,7 @@ class Result:
     quadmask: Path
     contact_sheet: Path
     side_by_side: Path | None
+    mask_preview: Path | None
     plan: Plan
     num_frames: int
     width: int
@@ -73,9 +74,9 @@ def remove(
     The object is what ``boxes`` and ``points`` show, or ``text`` says (``pick`` chooses among what it finds), or
     ``mask`` (a black-and-white video of the clip's length, or one picture), or ``quadmask``. ``affected`` is what the
     user knows and the picture does not show; ``trajectories`` say where things go; ``plan`` (a ``plan.json`` or the
-    reference's ``vlm_analysis.json``) replaces what the reasoner finds. Written forms and coordinates: see `aftermath.request`. ``clip`` may be a sequence folder.
-    ``work``: the run folder, by default ``OUTPUT.aftermath``; a run that was stopped goes on there, unless
-    ``fresh``.
+    reference's ``vlm_analysis.json``) replaces what the reasoner finds. Written forms and coordinates: see
+    `aftermath.request`. ``clip`` may be a sequence folder. ``work``: the run folder, by default ``OUTPUT.aftermath``; a
+    run that was stopped goes on there, unless ``fresh``.
 
     Raises `InputError` for anything that cannot be used, and leaves nothing behind then; `MediaError` where
     a file cannot be decoded or encoded.
@@ -168,6 +169,7 @@ def mask(
         levels = stages.regions(session, primary, scene, reasoning)
         stages.copy_quadmask(session, stages.write_quadmask(session, levels))
         stages.show(session, levels, None)
+        stages.film_masks(session, levels, reasoning)
         return _finish(session, scene, reasoning, levels)
 
 
@@ -192,6 +194,7 @@ def _finish(
         quadmask=folder.file(Stage.QUADMASK),
         contact_sheet=folder.file(Stage.CONTACT_SHEET),
         side_by_side=folder.file(Stage.SIDE_BY_SIDE) if engine else None,
+        mask_preview=None if engine else folder.file(Stage.MASK_PREVIEW),
         plan=reasoning.plan,
         num_frames=len(levels),
         width=session.info.width,

@@ -15,7 +15,7 @@ import numpy as np
 
 from aftermath.ahead import ahead
 from aftermath.composite import blend_weight, seam_width_px
-from aftermath.config import Engine, RemoveOptions
+from aftermath.config import Engine, ReasonerName, RemoveOptions
 from aftermath.core import Clip, Level, Quadmask
 from aftermath.engines import build_renderer, fetch_weights
 from aftermath.errors import InputError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "analyse",
     "copy_quadmask",
+    "film_masks",
     "notes",
     "paint",
     "reason",
@@ -198,6 +199,19 @@ def paint(
     )
 
 
+def film_masks(session: Session, levels: Quadmask, reasoning: Reasoning) -> None:
+    """What was decided, as a film."""
+    from aftermath.mask_film import mask_film
+
+    clip, target = session.clip, session.folder.file(Stage.MASK_PREVIEW)
+
+    def film(steps: Steps) -> None:
+        frames = _counted(mask_film(clip, levels, reasoning.plan), len(clip), steps)
+        write_rgb_video(target, frames, clip.times_s.tolist())
+
+    session.produce(Stage.MASK_PREVIEW, film)
+
+
 def show(session: Session, levels: Quadmask, result: Path | None) -> None:
     """The contact sheet, and with a ``result`` the side-by-side: both from the file as it was encoded."""
     folder, sheet, pair = session.folder, Stage.CONTACT_SHEET, Stage.SIDE_BY_SIDE
@@ -226,9 +240,10 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
 
 
 def notes(session: Session, reasoning: Reasoning, levels: Quadmask) -> tuple[str, ...]:
-    """What to know of a run with a quadmask of the user's: how far the findings are acted on."""
+    """What to know of a run: where a model and motion agree, and how far findings reach in a quadmask of the user's."""
     if session.request.quadmask is None:
-        return ()
+        asked_a_model = session.options.reasoner is not ReasonerName.MOTION and session.request.plan is None
+        return reasoning.plan.notes if asked_a_model else ()
     told = ["the quadmask is used as it was given: findings are acted on inside it only"]
     for thing in reasoning.plan.applied:
         mask = reasoning.masks.get(thing.id)

@@ -150,7 +150,11 @@ def test_the_references_file_is_read():
     assert cup.frames == (5, NUM) and cup.directed
     assert cup.path == (PathPoint(5, 205, 112.5), PathPoint(20, 205, 292.5))  # 14 x 8 cells
     assert cup.box is not None
-    assert (cup.box.width, cup.box.height, cup.box.center) == (pytest.approx(640 / 14, abs=0.1), 90, (205, 112.5))
+    assert (cup.box.width, cup.box.height, cup.box.center) == (
+        pytest.approx(640 / 14, abs=0.1),
+        90,
+        (205, 112.5),
+    )
     assert ball.box == Box(320, 135, 365, 180) and not ball.path
     assert train.box is None
     assert shadow.category is Category.VISUAL_ARTIFACT and shadow.box == Box(91, 225, 182, 270)

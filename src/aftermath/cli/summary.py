@@ -43,7 +43,7 @@ def as_text(result: Result, going_on: Sequence[str] = ()) -> str:
     if result.invented_share is not None:
         lines.append(f"  invented  {_invented(result.invented_share)}")
     lines += [f"  note      {note}" for note in result.notes]
-    lines.append(f"  look at   {result.contact_sheet}")
+    lines.append(f"  look at   {result.mask_preview or result.contact_sheet}")
     if going_on:
         # inside `uv run` the program is not on the path of the shell that it came from
         program = (
