@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# before NumPy and torch are loaded: on small arrays threads only wait for each other, and other tests run beside
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
@@ -66,3 +70,27 @@ def cli(environment: dict[str, str]) -> Cli:
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
     return run
+
+
+@pytest.fixture
+def cli_here(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Cli]:
+    """Run the command line in this process: starting one takes longer than most commands do."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        from aftermath.cli import main
+
+        words = [str(argument) for argument in arguments]
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert isinstance(left.value.code, int)
+        return subprocess.CompletedProcess(words, left.value.code, *capfd.readouterr())
+
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    yield run
+    for kind, handler in handlers.items():
+        signal.signal(kind, handler)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import cv2
 import numpy as np
 
 from aftermath.config import Regions
-from aftermath.core import Clip, Plan, Quadmask
+from aftermath.core import Action, Clip, Plan, Quadmask
 from aftermath.reason.base import Hint, Reasoning
 from aftermath.reason.motion import MotionReasoner
 from aftermath.reason.regions import build_quadmask
@@ -36,9 +36,9 @@ class Thing:
     shadow: float = 0.4  # share of the light it takes away at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawn:
-    """A scene of ``things``; world to frame pixels by ``camera`` float64 (T, 3, 3)."""
+    """A scene of ``things``; world to frame pixels by ``camera`` float64 (T, 3, 3). Equal to itself alone."""
 
     things: dict[str, Thing]
     num: int = NUM
@@ -88,24 +88,20 @@ class Removal:
     hints: tuple[Hint, ...] = ()
     shrink: int = 1
 
-    @cached_property
+    @property
     def clip(self) -> Clip:
         """What is analysed."""
-        if self.shrink == 1:
-            return self.drawn.clip
-        size = (self.drawn.size[0] // self.shrink, self.drawn.size[1] // self.shrink)
-        frames = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in self.drawn.clip.frames]
-        return Clip(np.stack(frames), self.drawn.clip.times_s, *self.drawn.size)
+        return _analysed(self.drawn, self.name, self.shrink)[0]
 
-    @cached_property
+    @property
     def primary(self) -> np.ndarray:
         """The object's pixels, boolean (T, H, W), analysed."""
-        return self.drawn.mask(self.name)[:, :: self.shrink, :: self.shrink]
+        return _analysed(self.drawn, self.name, self.shrink)[1]
 
-    @cached_property
+    @property
     def scene(self) -> Scene:
-        """What the analysis finds."""
-        return analyse_scene(self.clip, self.primary)
+        """What the analysis finds: the same whatever the hints, so it is made once."""
+        return _analysed(self.drawn, self.name, self.shrink)[2]
 
     @cached_property
     def reasoning(self) -> Reasoning:
@@ -119,6 +115,21 @@ class Removal:
     def render(self, seed: int = 0) -> tuple[np.ndarray, Rendered]:
         """The new frames and what came with them."""
         return render(self, self.reasoning.plan, self.quadmask(), seed=seed)
+
+    @cached_property
+    def rendered(self) -> tuple[np.ndarray, Rendered]:
+        """The same, made once."""
+        return self.render()
+
+
+@lru_cache(maxsize=16)
+def _analysed(drawn: Drawn, name: str, shrink: int) -> tuple[Clip, np.ndarray, Scene]:
+    clip, primary = drawn.clip, drawn.mask(name)
+    if shrink > 1:
+        size = (drawn.size[0] // shrink, drawn.size[1] // shrink)
+        frames = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in clip.frames]
+        clip, primary = Clip(np.stack(frames), clip.times_s, *drawn.size), primary[:, ::shrink, ::shrink]
+    return clip, primary, analyse_scene(clip, primary)
 
 
 def render(
@@ -325,3 +336,9 @@ def standing() -> Removal:
     return Removal(
         Drawn({"table": Thing(line((0, 150, 110)), RED, (60, 40), round=False), "cup": cup}), "table"
     )
+
+
+@cache
+def falling() -> Removal:
+    """The same, and the user says that the blue one falls; it does not roll."""
+    return Removal(standing().drawn, "table", (Hint(150, 78, 0, Action.FALLS),))

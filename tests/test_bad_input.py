@@ -30,12 +30,12 @@ def tree(folder: Path) -> dict[Path, bytes | None]:
 
 
 @pytest.fixture
-def refused(cli: Cli, tmp_path: Path) -> Refused:
+def refused(cli_here: Cli, tmp_path: Path) -> Refused:
     """Run the command line, and return the one line with which it refused."""
 
     def run(*arguments: object) -> str:
         before = tree(tmp_path)
-        done = cli(*arguments)
+        done = cli_here(*arguments)
         assert done.returncode == 2, done
         assert done.stdout == ""
         assert done.stderr.count("\n") == 1, done.stderr

@@ -43,13 +43,15 @@ def test_the_main_command_removes_the_object(cli: Cli, clip: Path, tmp_path: Pat
     assert {path.name for path in folder.iterdir()} == names
 
 
-def test_the_same_command_again_says_that_nothing_was_done(cli: Cli, clip: Path, tmp_path: Path) -> None:
+def test_the_same_command_again_says_that_nothing_was_done(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
     command = ["remove", clip, "--box", BOX, "-o", tmp_path / "out.mp4"]
-    assert "reused" not in cli(*command).stdout
-    again = cli(*command).stdout
+    assert "reused" not in cli_here(*command).stdout
+    again = cli_here(*command).stdout
     assert "reused    everything" in again
     assert ", 0 s of work" in again
-    assert "reused    segment, scene, reason, regions, quadmask of" in cli(*command, "--seed", "5").stdout
+    assert (
+        "reused    segment, scene, reason, regions, quadmask of" in cli_here(*command, "--seed", "5").stdout
+    )
 
 
 def test_mask_ends_with_the_command_that_goes_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
@@ -71,15 +73,15 @@ def test_mask_ends_with_the_command_that_goes_on(cli: Cli, clip: Path, tmp_path:
     assert edited.returncode == 0, edited.stderr
 
 
-def test_what_others_show_is_not_called_invented(cli: Cli, clip: Path, tmp_path: Path) -> None:
-    told = cli("remove", clip, "--box", "80,90,96,108", "-o", tmp_path / "out.mp4").stdout
+def test_what_others_show_is_not_called_invented(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
+    told = cli_here("remove", clip, "--box", "80,90,96,108", "-o", tmp_path / "out.mp4").stdout
     assert "invented  nothing" in told
     assert "no frame shows" not in told
 
 
-def test_a_point_on_the_wall_is_questioned(cli: Cli, clip: Path, tmp_path: Path) -> None:
+def test_a_point_on_the_wall_is_questioned(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
     command = ["mask", clip, "--point", "110,20", "-o", tmp_path / "out.mkv"]
-    first, again = cli(*command), cli(*command)
+    first, again = cli_here(*command), cli_here(*command)
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("\n") == 1
     assert first.stderr.startswith("warning: the object ")
@@ -139,9 +141,9 @@ def test_the_library_does_the_same_as_the_command_line(
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_mask_stops_at_the_quadmask(cli: Cli, clip: Path, tmp_path: Path, suffix: str) -> None:
+def test_mask_stops_at_the_quadmask(cli_here: Cli, clip: Path, tmp_path: Path, suffix: str) -> None:
     output = tmp_path / f"mask{suffix}"
-    done = cli("mask", clip, "--box", BOX, "-o", output)
+    done = cli_here("mask", clip, "--box", BOX, "-o", output)
     assert done.returncode == 0, done.stderr
     masks = list(read_masks(output))
     assert len(masks) == FRAMES
@@ -173,17 +175,17 @@ def test_a_mask_video_is_the_object_as_it_is(clip: Path, tmp_path: Path) -> None
         assert (levels[:, 70:] == 255).all()
 
 
-def test_a_mask_of_one_frame_is_followed(cli: Cli, clip: Path, tmp_path: Path) -> None:
+def test_a_mask_of_one_frame_is_followed(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     mask[42:81, 32:60] = 255
     av.VideoFrame.from_ndarray(mask).save(str(tmp_path / "mask.png"))
-    done = cli("mask", clip, "--mask", f"{tmp_path / 'mask.png'}@6", "-o", tmp_path / "out.mkv")
+    done = cli_here("mask", clip, "--mask", f"{tmp_path / 'mask.png'}@6", "-o", tmp_path / "out.mkv")
     assert done.returncode == 0, done.stderr
     for levels in read_masks(tmp_path / "out.mkv"):
         assert (levels[44:80, 34:58] <= 63).mean() > 0.9
 
 
-def test_a_sequence_folder_stands_in_for_a_clip(cli: Cli, tmp_path: Path) -> None:
+def test_a_sequence_folder_stands_in_for_a_clip(cli_here: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "sequence"
     folder.mkdir()
     write_rgb_video(folder / "input_video.mp4", scene(), Fraction(12), crf=8)
@@ -194,7 +196,7 @@ def test_a_sequence_folder_stands_in_for_a_clip(cli: Cli, tmp_path: Path) -> Non
     (folder / "vlm_analysis.json").write_text(
         json.dumps({"affected_objects": [{"noun": "thing", "box": [80, 90, 96, 108], "action": "stays"}]})
     )
-    done = cli("remove", folder, "-o", tmp_path / "out.mp4", "--json")
+    done = cli_here("remove", folder, "-o", tmp_path / "out.mp4", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [thing["noun"] for thing in told["plan"]["affected_objects"]] == ["thing"]
@@ -205,8 +207,8 @@ def test_a_sequence_folder_stands_in_for_a_clip(cli: Cli, tmp_path: Path) -> Non
 MOVER_FIRST, MOVER_LAST = (80, 90, 96, 108), (136, 90, 152, 108)  # where the blue thing is, x0 y0 x1 y1
 
 
-def test_what_the_user_knows_is_acted_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
-    done = cli(
+def test_what_the_user_knows_is_acted_on(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli_here(
         "remove", clip, "--box", BOX, "--affected", "88,99:stays", "-o", tmp_path / "out.mp4", "--json"
     )
     assert done.returncode == 0, done.stderr
@@ -215,10 +217,10 @@ def test_what_the_user_knows_is_acted_on(cli: Cli, clip: Path, tmp_path: Path) -
     check_that_the_mover_stays(tmp_path)
 
 
-def test_a_plan_is_acted_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
+def test_a_plan_is_acted_on(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
     stays = {"noun": "blue thing", "box": MOVER_FIRST, "action": "stays", "frames": [1, FRAMES]}
     (tmp_path / "plan.json").write_text(json.dumps({"affected_objects": [stays]}))
-    done = cli(
+    done = cli_here(
         "remove", clip, "--box", BOX, "--plan", tmp_path / "plan.json", "-o", tmp_path / "out.mp4", "--json"
     )
     assert done.returncode == 0, done.stderr
@@ -236,9 +238,9 @@ def check_that_the_mover_stays(folder: Path) -> None:
         assert ((blue[..., 2] - blue[..., 0]).mean() > 60) == is_there
 
 
-def test_a_plan_of_an_earlier_run_can_be_given_back(cli: Cli, clip: Path, tmp_path: Path) -> None:
+def test_a_plan_of_an_earlier_run_can_be_given_back(cli_here: Cli, clip: Path, tmp_path: Path) -> None:
     first = aftermath.remove(clip, tmp_path / "out.mp4", boxes=[BOX])
-    done = cli(
+    done = cli_here(
         "remove",
         clip,
         "--box",
@@ -255,11 +257,13 @@ def test_a_plan_of_an_earlier_run_can_be_given_back(cli: Cli, clip: Path, tmp_pa
 @pytest.mark.parametrize(
     "size", [(160, 120, 1), (318, 239, 4), (120, 214, 5)], ids=["one frame", "odd size", "portrait"]
 )
-def test_any_size(cli: Cli, make_clip: Callable[..., Path], tmp_path: Path, size: tuple[int, ...]) -> None:
+def test_any_size(
+    cli_here: Cli, make_clip: Callable[..., Path], tmp_path: Path, size: tuple[int, ...]
+) -> None:
     width, height, _ = size
     clip = make_clip("any.mp4", *size)
     box = f"{width * 0.18:.0f},{height * 0.33:.0f},{width * 0.39:.0f},{height * 0.7:.0f}"
-    done = cli("remove", clip, "--box", box, "-o", tmp_path / "out.mp4", "--json")
+    done = cli_here("remove", clip, "--box", box, "-o", tmp_path / "out.mp4", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["width"], told["height"], told["num_frames"]) == size
@@ -289,27 +293,27 @@ def test_help_needs_nothing_heavy(arguments: list[str], environment: dict[str, s
     assert done.returncode == 0, done.stderr
 
 
-def test_every_option_is_on_the_command_line_with_its_default(cli: Cli) -> None:
-    told = cli("remove", "--help").stdout
+def test_every_option_is_on_the_command_line_with_its_default(cli_here: Cli) -> None:
+    told = cli_here("remove", "--help").stdout
     for option in fields(RemoveOptions):
         assert f"--{option.name.replace('_', '-')}" in told
         no = f"no-{option.name.replace('_', '-')}"
         assert f"default: {no if option.default is False else option.default}" in told
 
 
-def test_mask_offers_only_what_it_reads(cli: Cli) -> None:
-    told = cli("mask", "--help").stdout
+def test_mask_offers_only_what_it_reads(cli_here: Cli) -> None:
+    told = cli_here("mask", "--help").stdout
     own = {option.name for option in fields(MaskOptions)}
     for option in fields(RemoveOptions):
         assert (f"--{option.name.replace('_', '-')}" in told) == (option.name in own)
 
 
-def test_doctor(cli: Cli) -> None:
+def test_doctor(cli: Cli, cli_here: Cli) -> None:
     done = cli("doctor")
     assert done.returncode == 0
     for word in ("aftermath", "numpy", "cores", "memory", "engine draft", "codec h264"):
         assert word in done.stdout
-    told = json.loads(cli("doctor", "--json").stdout)
+    told = json.loads(cli_here("doctor", "--json").stdout)
     assert told["codecs"]["ffv1"] is True
     assert told["engines"]["draft"] == "ready"
 
@@ -325,17 +329,17 @@ def test_public_names_exist_and_are_sorted() -> None:
     assert all(a < b for a, b in pairwise(aftermath.__all__))
 
 
-def test_the_actions_of_affected_are_those_of_a_plan(cli: Cli) -> None:
-    told = cli("remove", "--help").stdout
+def test_the_actions_of_affected_are_those_of_a_plan(cli_here: Cli) -> None:
+    told = cli_here("remove", "--help").stdout
     for action in Action:
         assert str(action) in told
 
 
 @pytest.mark.parametrize("name", ["pictures", "pictures/frame_%04d.png"])
-def test_pictures(cli: Cli, clip: Path, tmp_path: Path, name: str) -> None:
+def test_pictures(cli_here: Cli, clip: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     command = ["remove", clip, "--box", BOX, "-o", tmp_path / name, "--codec", "png", "--json"]
-    first, second = cli(*command), cli(*command)
+    first, second = cli_here(*command), cli_here(*command)
     assert first.returncode == second.returncode == 0, first.stderr
     assert len(list((tmp_path / "pictures").glob("*.png"))) == FRAMES
     assert len(frames(Path(json.loads(first.stdout)["side_by_side"]))) == FRAMES

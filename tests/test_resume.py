@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,13 +43,28 @@ def find(result: Result, name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What the same command makes when nothing stops it."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A run that nothing stopped, of a clip that lies beside its output."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_scene(folder / "clip.mp4")
-    files = made(remove(folder / "clip.mp4", folder / "out.mp4"))
+    return remove(folder / "clip.mp4", folder / "out.mp4")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(whole: Result) -> dict[str, bytes]:
+    """What the same command makes when nothing stops it."""
+    files = made(whole)
     assert set(files) == set(MADE)
     return files
+
+
+@pytest.fixture
+def finished(whole: Result, clip: Path, tmp_path: Path) -> Result:
+    """A run of ``clip`` to ``out.mp4`` that ended long ago: a copy."""
+    shutil.copytree(whole.output.parent, tmp_path, dirs_exist_ok=True)
+    result = remove(clip, tmp_path / "out.mp4")
+    assert "output" in result.reused
+    return result
 
 
 @pytest.mark.parametrize(
@@ -90,8 +106,8 @@ def test_a_long_clip_that_lies_on_the_disk_gives_the_same_bytes(
     assert not (result.folder / "scratch").exists()
 
 
-def test_only_what_an_option_changes_is_made_again(clip: Path, tmp_path: Path) -> None:
-    remove(clip, tmp_path / "out.mp4")
+def test_only_what_an_option_changes_is_made_again(clip: Path, tmp_path: Path, finished: Result) -> None:
+    assert finished.output == tmp_path / "out.mp4"
     other = remove(clip, tmp_path / "out.mp4", options=RemoveOptions(feather_px=9))
     assert other.reused == ("segment", "scene", "reason", "regions", "quadmask")
 
@@ -101,8 +117,8 @@ def test_another_clip_of_the_same_name_is_noticed(make_clip: Callable[..., Path]
     assert remove(make_clip("clip.mp4", 160, 120, 9), tmp_path / "out.mp4").reused == ()
 
 
-def test_fresh_starts_over(clip: Path, tmp_path: Path) -> None:
-    before = made(remove(clip, tmp_path / "out.mp4"))
+def test_fresh_starts_over(clip: Path, tmp_path: Path, finished: Result) -> None:
+    before = made(finished)
     again = remove(clip, tmp_path / "out.mp4", fresh=True)
     assert again.reused == ()
     assert made(again) == before
@@ -118,10 +134,11 @@ def test_fresh_starts_over(clip: Path, tmp_path: Path) -> None:
         ("out.mp4", "half"),
     ],
 )
-def test_a_damaged_file_is_noticed_and_made_again(clip: Path, tmp_path: Path, name: str, how: str) -> None:
-    first = remove(clip, tmp_path / "out.mp4")
-    before = made(first)
-    path = find(first, name)
+def test_a_damaged_file_is_noticed_and_made_again(
+    clip: Path, tmp_path: Path, finished: Result, name: str, how: str
+) -> None:
+    before = made(finished)
+    path = find(finished, name)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes({"bit": content, "half": content[: len(content) // 2], "empty": b""}[how])
@@ -131,21 +148,19 @@ def test_a_damaged_file_is_noticed_and_made_again(clip: Path, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("content", ["{", '{"key": 1}'])
-def test_a_damaged_record_is_noticed(clip: Path, tmp_path: Path, content: str) -> None:
-    first = remove(clip, tmp_path / "out.mp4")
-    before = made(first)
-    (first.folder / "stages" / "scene.json").write_text(content)
+def test_a_damaged_record_is_noticed(clip: Path, tmp_path: Path, finished: Result, content: str) -> None:
+    before = made(finished)
+    (finished.folder / "stages" / "scene.json").write_text(content)
     again = remove(clip, tmp_path / "out.mp4")
     assert "scene" not in again.reused
     assert any("scene" in warning for warning in again.warnings)
     assert made(again) == before
 
 
-def test_a_result_that_was_deleted_is_made_again(clip: Path, tmp_path: Path) -> None:
-    first = remove(clip, tmp_path / "out.mp4")
-    before = made(first)
-    first.output.unlink()
-    (first.folder / "contact_sheet.png").unlink()
+def test_a_result_that_was_deleted_is_made_again(clip: Path, tmp_path: Path, finished: Result) -> None:
+    before = made(finished)
+    finished.output.unlink()
+    (finished.folder / "contact_sheet.png").unlink()
     assert made(remove(clip, tmp_path / "out.mp4")) == before
 
 
@@ -168,7 +183,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_can_be_continued(
 def test_the_command_line_stops_with_one_line(
     make_clip: Callable[..., Path], tmp_path: Path, environment: dict[str, str], kind: signal.Signals
 ) -> None:
-    clip, output = make_clip("long.mp4", 320, 240, 60), tmp_path / "out.mp4"
+    clip, output = make_clip("long.mp4", 160, 120, 60), tmp_path / "out.mp4"
     command = [
         sys.executable,
         "-m",
@@ -176,7 +191,7 @@ def test_the_command_line_stops_with_one_line(
         "remove",
         str(clip),
         "--box",
-        "60,80,124,168",
+        BOX,
         "-o",
         str(output),
     ]
@@ -232,10 +247,11 @@ def test_the_record_says_what_ran(clip: Path, tmp_path: Path) -> None:
     assert record["engine"] == "draft"
 
 
-def test_a_plan_that_was_edited_is_followed_and_never_lost(clip: Path, tmp_path: Path) -> None:
-    first = remove(clip, tmp_path / "out.mp4")
-    plan = first.folder / "plan.json"
-    untouched, bytes_before = plan.read_text(), first.output.read_bytes()
+def test_a_plan_that_was_edited_is_followed_and_never_lost(
+    clip: Path, tmp_path: Path, finished: Result
+) -> None:
+    plan = finished.folder / "plan.json"
+    untouched, bytes_before = plan.read_text(), finished.output.read_bytes()
     blue = {
         "noun": "blue thing",
         "category": "physical",

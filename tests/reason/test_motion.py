@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -288,7 +289,7 @@ def test_a_hint_that_points_at_nothing_is_refused():
 def test_reasoning_changes_nothing_it_was_given():
     removal = collision()
     before = [removal.drawn.clip.frames.copy(), removal.primary.copy(), removal.scene.labels.copy()]
-    again = Removal(removal.drawn, "striker")
+    again = Removal(replace(removal.drawn), "striker")  # drawn and analysed anew
     assert again.reasoning.plan == removal.reasoning.plan  # and the same comes out
     after = [removal.drawn.clip.frames, removal.primary, removal.scene.labels]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

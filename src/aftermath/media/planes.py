@@ -158,6 +158,7 @@ def convert(
             interpolation=kernel | _ACCURATE,
             src_color_range=source._range,
             dst_color_range=target._range,
+            threads=1,  # PyAV before 19 starts more anew for every frame, which takes longer than they save
         )
     except (FFmpegError, ValueError) as error:
         raise MediaError(f"pixel format {frame.format.name} cannot be read as {pix_fmt}: {error}") from error

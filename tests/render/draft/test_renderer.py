@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aftermath.core import Action, Level, PathPoint, Plan, Quadmask
-from aftermath.reason.base import Hint, Reasoning
+from aftermath.reason.base import Reasoning
 from aftermath.reason.regions import build_quadmask
 from scenes import (
     BLUE,
@@ -20,6 +20,7 @@ from scenes import (
     collision,
     collision_truth,
     enlarged,
+    falling,
     frames_of,
     iou,
     line,
@@ -41,7 +42,7 @@ def composed(removal: Removal, frames: np.ndarray) -> np.ndarray:
 
 def gain_db(removal: Removal, truth: Drawn) -> tuple[float, float]:
     """PSNR of the result in the changed region, and how much that is above the untouched input."""
-    frames, _ = removal.render()
+    frames, _ = removal.rendered
     changed = removal.quadmask().changed
     result = psnr(frames, truth.clip.frames, changed)
     return result, result - psnr(removal.drawn.clip.frames, truth.clip.frames, changed)
@@ -51,7 +52,7 @@ def test_a_collision_that_never_was():
     removal, truth = collision(), collision_truth()
     result, gain = gain_db(removal, truth)
     assert result > 32 and gain > 15
-    frames = composed(removal, removal.render()[0])
+    frames = composed(removal, removal.rendered[0])
     for t in (2, 12, 20, 31):
         assert np.abs(center_of_color(frames[t], BLUE) - (190, 100)).max() < 1.5
         assert np.isnan(center_of_color(frames[t], RED)).all()
@@ -63,7 +64,7 @@ def test_a_push_that_never_was(make, name):
     rest = replace(removal.drawn.things[name], centers=line((0, *PUSHED_AT)))
     result, gain = gain_db(removal, removal.drawn.without("pusher", **{name: rest}))
     assert result > 29 and gain > 10
-    frames = composed(removal, removal.render()[0])
+    frames = composed(removal, removal.rendered[0])
     for frame in frames[1:]:
         blue = np.linalg.norm(frame.astype(float) - BLUE, axis=-1) < 60
         assert iou(blue, removal.drawn.mask(name)[0]) > 0.9  # whole, at its place, and nowhere else
@@ -73,7 +74,7 @@ def test_a_thing_that_nothing_stops():
     removal, truth = stopped(), stopped_truth()
     result, gain = gain_db(removal, truth)
     assert result > 22 and gain > 9
-    frames = composed(removal, removal.render()[0])
+    frames = composed(removal, removal.rendered[0])
     for t in (10, 17, 20, 25, 31):
         assert np.abs(center_of_color(frames[t], BLUE) - (40 + 7.3 * t, 105)).max() < 8
         assert np.isnan(center_of_color(frames[t], RED)).all()
@@ -81,7 +82,7 @@ def test_a_thing_that_nothing_stops():
 
 def test_a_thing_that_nobody_carries():
     removal = carried()
-    frames = composed(removal, removal.render()[0])
+    frames = composed(removal, removal.rendered[0])
     centers = np.array([center_of_color(frame, BLUE) for frame in frames[1:]])
     assert np.abs(centers[:, 0] - 60).max() < 2
     assert centers[-1, 1] == pytest.approx(96, abs=3)
@@ -89,8 +90,8 @@ def test_a_thing_that_nobody_carries():
 
 
 def test_a_thing_that_nothing_supports():
-    removal = Removal(standing().drawn, "table", (Hint(150, 78, 0, Action.FALLS),))
-    frames = composed(removal, removal.render()[0])
+    removal = falling()
+    frames = composed(removal, removal.rendered[0])
     centers = np.array([center_of_color(frame, BLUE) for frame in frames[1:]])
     assert np.abs(centers[:, 0] - 150).max() < 2
     assert centers[-1, 1] == pytest.approx(118, abs=4) and centers[0, 1] < 82
@@ -101,7 +102,7 @@ def test_what_passes_behind_the_hole_is_shown_as_it_was():
     removal = passing()
     result, gain = gain_db(removal, removal.drawn.without("goer"))
     assert result > 35 and gain > 20
-    _, rendered = removal.render()
+    _, rendered = removal.rendered
     assert rendered.report["invented_share"] == 0 and rendered.report["camera"] == "still"
 
 
@@ -109,7 +110,7 @@ def test_what_passes_behind_the_hole_is_shown_as_it_was():
 def test_the_grain_is_the_sources(make):
     """Frame to frame, new pixels differ as much as the source's do, and no more alike."""
     removal = make()
-    frames, rendered = removal.render()
+    frames, rendered = removal.rendered
     assert rendered.report["grain_sigma"] == pytest.approx([1.5] * 3, abs=0.3)
     hole = removal.quadmask().changed
     for name in removal.drawn.things:
@@ -152,7 +153,7 @@ def test_what_passed_before_the_object_is_not_behind_it():
     )
     pillar = Thing(line((0, 160, 90)), RED, (70, 90), round=False, shadow=0)
     removal = Removal(Drawn({"pillar": pillar, "disc": disc}), "pillar")
-    frames = composed(removal, removal.render()[0])
+    frames = composed(removal, removal.rendered[0])
     assert (
         np.isnan(center_of_color(frames[-1], BLUE)).all() and np.isnan(center_of_color(frames[-1], RED)).all()
     )
@@ -210,7 +211,7 @@ def test_a_change_of_exposure_is_followed():
 def test_short_clips_and_odd_sizes(size, num):
     disc = Thing(line((0, size[0] / 2, size[1] / 2), num=num), RED, (30, 30), shadow=0)
     removal = Removal(Drawn({"disc": disc}, num=num, size=size), "disc")
-    frames, rendered = removal.render()
+    frames, rendered = removal.rendered
     assert frames.shape == (num, size[1], size[0], 3) and frames.dtype == np.uint8
     assert np.isnan([center_of_color(frame, RED)[0] for frame in frames]).all()
     assert rendered.report["invented_share"] == 1
@@ -220,14 +221,14 @@ def test_short_clips_and_odd_sizes(size, num):
 
 def test_an_object_that_fills_the_picture():
     box = Thing(line((0, 45, 30), num=2), RED, (200, 200), round=False, shadow=0)
-    frames, rendered = Removal(Drawn({"box": box}, num=2, size=(90, 60)), "box").render()
+    frames, rendered = Removal(Drawn({"box": box}, num=2, size=(90, 60)), "box").rendered
     assert frames.shape == (2, 60, 90, 3) and rendered.report["invented_share"] == 1
 
 
 def test_a_source_larger_than_the_analysis():
     """Analysed at half the size, rendered whole: the disc rests where it rested, as sharp as it was."""
     removal = Removal(collision().drawn, "striker", shrink=2)
-    frames, _ = removal.render()
+    frames, _ = removal.rendered
     source, truth = removal.drawn.clip.frames, collision_truth().clip.frames
     assert frames.shape == source.shape and removal.quadmask().values.shape == (32, 90, 160)
     changed = np.stack([enlarged(levels, 2) for levels in removal.quadmask()]) < 255
@@ -242,7 +243,7 @@ def test_a_source_larger_than_the_analysis():
 def test_a_thing_is_whole_until_it_is_touched():
     """The shadow that vanishes lies across a thing that nothing has happened to yet."""
     removal, truth = collision(), collision_truth()
-    frames = composed(removal, removal.render()[0])
+    frames = composed(removal, removal.rendered[0])
     rest = truth.mask("target")[0]
     for t in range(1, 18):
         blue = np.linalg.norm(frames[t].astype(float) - BLUE, axis=-1) < 60
@@ -271,8 +272,8 @@ def test_a_finding_switched_off_stays_as_it_was_and_is_completed():
 
 def test_what_falls_casts_a_shadow_the_way_the_object_did():
     """The ground right of where the blue box comes to rest is darker than left of it, as it was beside the red one."""
-    removal = Removal(standing().drawn, "table", (Hint(150, 78, 0, Action.FALLS),))
-    frames = composed(removal, removal.render()[0])
+    removal = falling()
+    frames = composed(removal, removal.rendered[0])
     bare = replace(removal.drawn, things={}).clip.frames
     ratio = cv2.GaussianBlur(frames[-1].astype(np.float32), (0, 0), 2) / cv2.GaussianBlur(
         bare[-1].astype(np.float32), (0, 0), 2

@@ -40,10 +40,10 @@ SMALL = RemoveOptions(
 )
 
 
-def test_two_passes_from_the_command_line(cli: Cli, clip: Path, model: Path, tmp_path: Path):
+def test_two_passes_from_the_command_line(cli_here: Cli, clip: Path, model: Path, tmp_path: Path):
     """A clip much shorter than the model's window."""
     size = ("--model-width-px", 64, "--model-height-px", 48, "--steps", 2, "--guidance", 3)
-    done = cli(
+    done = cli_here(
         *("remove", clip, "--box", BOX, "-o", tmp_path / "out.mkv", "--codec", "ffv1", "--engine", "void"),
         *("--model", model, "--passes", 2, "--prompt", "an empty table", *size, "--json"),
     )

@@ -25,11 +25,11 @@ from scenes import (
     Thing,
     center_of_color,
     enlarged,
+    falling,
     frames_of,
     line,
     passing,
     silent,
-    standing,
     stopped,
 )
 
@@ -58,12 +58,6 @@ def job_of(removal: Removal, plan: Plan, quadmask: Quadmask | None = None) -> Jo
         removal.clip, levels, plan, removal.scene, masks, frames_of(removal.drawn.clip.frames),
         lambda: (enlarged(one, removal.shrink) for one in levels),
     )  # fmt: skip
-
-
-@cache
-def falling() -> Removal:
-    """A blue box that stood on a red one; it does not roll."""
-    return Removal(standing().drawn, "table", (Hint(150, 78, 0, Action.FALLS),))
 
 
 @cache
