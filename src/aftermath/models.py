@@ -27,6 +27,7 @@ __all__ = [
     "KNOWN",
     "SAM2",
     "SAM3",
+    "VOCABULARIES",
     "VOID",
     "KnownModel",
     "Progress",
@@ -46,6 +47,9 @@ VOID = "netflix/void-model"
 SAM2 = "facebook/sam2.1-hiera-base-plus"
 SAM3 = "facebook/sam3"
 DINO = "IDEA-Research/grounding-dino-tiny"
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
+"""The files one of which every tokenizer needs."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (file, bytes done, bytes in all)."""
@@ -305,7 +309,7 @@ def _whole(folder: Path) -> bool:
             read_header(file)
     except (WeightsError, OSError):
         return False
-    reads = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt", "vocab.json"))
+    reads = any((folder / file).is_file() for file in VOCABULARIES)
     return any(folder.glob("*processor_config.json")) and (reads or kind in _SEEING_ONLY)
 
 
