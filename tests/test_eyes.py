@@ -19,7 +19,7 @@ from aftermath.errors import InputError, WeightsError
 from aftermath.models import DINO, SAM2, SAM3, ready
 from test_models import weights
 
-constants = pytest.importorskip("huggingface_hub", reason="the extra sam is not installed").constants
+constants = pytest.importorskip("huggingface_hub.constants", reason="the extra sam is not installed")
 pytest.importorskip("transformers", reason="the extra sam is not installed")
 
 
@@ -66,6 +66,28 @@ def test_a_model_is_ready_where_all_its_files_are_here_and_whole(cache: Path, tm
     shutil.copy(file, folder / "pytorch_model.bin")
     (folder / "model.safetensors").write_bytes(file.read_bytes()[:-1])
     assert not ready(folder) and not ready("no/such") and not ready("nothing") and not ready(tmp_path / "x")
+
+
+def test_models_that_see_are_listed_verified_and_fetched_only_by_name(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aftermath import models
+    from aftermath.cli import models as commands
+
+    asked: list[str] = []
+    monkeypatch.setattr(models, "fetch", lambda name, **_: asked.append(name))
+    commands.download_command()
+    assert asked == [models.BASE, models.VOID]
+    fetched(cache, SAM2, "sam2_video", tokenizer=False)
+    own = save(tmp_path / "own", "grounding-dino", tokenizer=True)
+    capsys.readouterr()
+    for folder, name in ((None, SAM2), (own, DINO)):
+        commands.list_command(folder)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 5
+        assert [line.split()[0] for line in lines if "not here" not in line] == [name]
+        commands.verify_command(folder)
+        assert capsys.readouterr().out.count("all numbers finite") == 1
 
 
 def test_the_best_segmenter_that_can_run_is_taken(cache: Path) -> None:

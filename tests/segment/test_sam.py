@@ -1,4 +1,4 @@
-"""SAM 2 and SAM 3 with tiny random weights: the real classes, so all but the masks' meaning is as with the real ones."""
+"""SAM 2 and SAM 3 with tiny random weights: the real classes, so all is real but the masks' meaning."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_grounding_dino_gives_boxes(models: dict[str, Path], monkeypatch: pytest
     monkeypatch.setitem(text._LEAST, "dino", 0.0)
     seen = TextFinder(str(models["dino"])).find(noise(), "the man and a bike")
     assert {match.phrase for match in seen} == {"man", "bike"}
-    assert all(a.score >= b.score for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a.score >= b.score for a, b in pairwise(seen))
     for match in seen:
         assert match.mask is None and match.frame == 0 and 0 <= match.score <= 1
         assert 0 <= match.box.x0 < match.box.x1 <= SIZE[1] and 0 <= match.box.y0 < match.box.y1 <= SIZE[0]
