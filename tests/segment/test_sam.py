@@ -311,6 +311,20 @@ def test_a_card_that_is_too_small_gives_way_to_the_processor(
         SamSegmenter(str(models["sam2"]), device="cpu").segment(noise(3), prompts, silent)
 
 
+def test_processors_may_lie_in_files_of_their_own(models: dict[str, Path], tmp_path: Path) -> None:
+    """As what was put on the hub in 2025 has them."""
+    prompts = Prompts(boxes=(BoxPrompt(Box(10, 10, 40, 40)),))
+    for kind in KINDS:
+        folder = tmp_path / kind
+        shutil.copytree(models[kind], folder)
+        told = json.loads((folder / "processor_config.json").read_text())
+        (folder / "preprocessor_config.json").write_text(json.dumps(told.pop("image_processor")))
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(told.pop("video_processor")))
+        (folder / "processor_config.json").write_text(json.dumps(told))
+        found = SamSegmenter(str(folder)).segment(noise(2), prompts, silent)
+        assert np.array_equal(found, SamSegmenter(str(models[kind])).segment(noise(2), prompts, silent))
+
+
 def refused(model: Path | str, error: type[Exception] = WeightsError, **options: Any) -> str:
     prompts = Prompts(boxes=(BoxPrompt(Box(10, 10, 40, 40)),))
     with pytest.raises(error) as raised:
