@@ -105,7 +105,7 @@ def _quietly() -> Iterator[None]:
 
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity_error()
     try:
         yield
     finally:
