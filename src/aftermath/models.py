@@ -27,6 +27,7 @@ __all__ = [
     "KNOWN",
     "SAM2",
     "SAM3",
+    "VOCABULARIES",
     "VOID",
     "KnownModel",
     "Progress",
@@ -46,6 +47,9 @@ VOID = "netflix/void-model"
 SAM2 = "facebook/sam2.1-hiera-base-plus"
 SAM3 = "facebook/sam3"
 DINO = "IDEA-Research/grounding-dino-tiny"
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
+"""The files one of which every tokenizer needs."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (file, bytes done, bytes in all)."""
@@ -81,26 +85,43 @@ _EXTRA = extra_needed("the hub", "void")
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that aftermath can use; ``standard`` where it is fetched when no name is given."""
+    """A model that aftermath can use.
+
+    ``kinds``: what its config.json may say it is, where it has one; ``standard``: fetched when no name is given.
+    """
 
     name: str
     what: str
     patterns: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
     standard: bool = True
 
 
 KNOWN = (
     KnownModel(BASE, "the base model: text encoder, VAE, transformer", _BASE_FILES),
     KnownModel(VOID, "VOID's transformer, pass 1 and pass 2", _VOID_FILES),
-    KnownModel(SAM2, "finds the object's pixels: --segmenter sam2", _SEEING_FILES, standard=False),
+    KnownModel(
+        SAM2,
+        "finds the object's pixels: --segmenter sam2",
+        _SEEING_FILES,
+        ("sam2_video", "sam2"),
+        standard=False,
+    ),
     KnownModel(
         SAM3,
         "finds the object's pixels, and objects by words: --segmenter sam3, --text-model; "
         "its licence must be accepted on the hub first",
         _SEEING_FILES + _READING_FILES,
+        ("sam3_video", "sam3_tracker_video", "sam3"),
         standard=False,
     ),
-    KnownModel(DINO, "finds objects by words", _SEEING_FILES + _READING_FILES, standard=False),
+    KnownModel(
+        DINO,
+        "finds objects by words",
+        _SEEING_FILES + _READING_FILES,
+        ("grounding-dino", "mm-grounding-dino"),
+        standard=False,
+    ),
 )
 
 
@@ -262,7 +283,7 @@ def _fetch_file(
 def present(name: str, to: Path | None = None) -> dict[str, Path]:
     """The files of a model that are on this machine, by their name in it: in ``to``, else in the hub's cache."""
     folder = _snapshot(name) if to is None else to
-    if folder is None or not folder.is_dir():
+    if folder is None or not folder.is_dir() or (to is not None and not _may_be(name, to)):
         return {}
     files = {
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
@@ -314,7 +335,7 @@ def _whole(folder: Path) -> bool:
             read_header(file)
     except (WeightsError, OSError):
         return False
-    reads = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt", "vocab.json"))
+    reads = any((folder / file).is_file() for file in VOCABULARIES)
     return any(folder.glob("*processor_config.json")) and (reads or kind in _SEEING_ONLY)
 
 
@@ -391,6 +412,15 @@ def _snapshot(name: str) -> Path | None:
     place = Path(constants.HF_HUB_CACHE) / _cache_folder(name)
     ref = place / "refs" / "main"
     return place / "snapshots" / ref.read_text("utf-8").strip() if ref.is_file() else None
+
+
+def _may_be(name: str, folder: Path) -> bool:
+    """Whether what a folder says of itself is what ``name`` is: several models name their files alike."""
+    kinds = next((model.kinds for model in KNOWN if model.name == name), ())
+    try:
+        return not kinds or model_type(folder) in kinds
+    except WeightsError:
+        return False
 
 
 def _cache_folder(name: str) -> str:

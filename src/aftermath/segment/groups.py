@@ -107,10 +107,17 @@ def mask_distance(mask: np.ndarray, x: float, y: float) -> float:
     """From (x, y) to the nearest pixel of ``mask``, pixels; infinite where it has none."""
     if not mask.any():
         return float("inf")
-    column, row = min(max(int(x), 0), mask.shape[1] - 1), min(max(int(y), 0), mask.shape[0] - 1)
+    if mask[_pixel(mask, x, y)]:
+        return 0.0
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return float(away[row, column])
+    return float(away[_pixel(mask, x, y)])
 
 
 def _on(mask: np.ndarray, point: PointPrompt) -> bool:
-    return mask_distance(mask, point.x, point.y) == 0
+    return bool(mask[_pixel(mask, point.x, point.y)])
+
+
+def _pixel(mask: np.ndarray, x: float, y: float) -> tuple[int, int]:
+    """(row, column) of a point, the nearest in the picture."""
+    height, width = mask.shape
+    return min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)

@@ -57,7 +57,7 @@ def load_model(kind: Any, folder: Path, *, device: str, dtype: Any) -> Any:
 
     Raises `WeightsError` where a weight is missing, of another shape, or the files cannot be read.
     """
-    with _no_bars():
+    with _quietly():
         try:
             model, told = kind.from_pretrained(
                 folder,
@@ -65,6 +65,7 @@ def load_model(kind: Any, folder: Path, *, device: str, dtype: Any) -> Any:
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # they are told below, by name
                 output_loading_info=True,
             )
         except _UNREADABLE as error:
@@ -88,7 +89,8 @@ def load_model(kind: Any, folder: Path, *, device: str, dtype: Any) -> Any:
 def load_processor(kind: Any, folder: Path) -> Any:
     """An instance of transformers' class ``kind``. Raises `WeightsError` where its files are missing."""
     try:
-        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _quietly():
+            return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except _UNREADABLE as error:
         raise WeightsError(
             f"{folder}: its processor cannot be read ({_first_line(error)}); "
@@ -97,16 +99,18 @@ def load_processor(kind: Any, folder: Path) -> Any:
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
-    """Without transformers' own progress bars: the library prints nothing."""
+def _quietly() -> Iterator[None]:
+    """Without transformers' own progress bars and reports: the library prints nothing, and says in an error why."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
-        if shown:
+        logging.set_verbosity(level)
+        if bars:
             logging.enable_progress_bar()
 
 

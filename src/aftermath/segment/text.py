@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from aftermath.core import Box, Clip
-from aftermath.errors import InputError
-from aftermath.models import DINO
+from aftermath.errors import InputError, WeightsError
+from aftermath.models import DINO, VOCABULARIES
 from aftermath.segment.pretrained import best_device, load_model, load_processor, opened
 
 __all__ = ["Match", "TextFinder", "chosen", "phrases", "picture"]
@@ -112,6 +112,12 @@ class TextFinder:
 
             device = best_device(self._device)
             folder, kind = opened(self._model, tuple(_EYES), "finding by words", offline=self._offline)
+            if not any((folder / file).is_file() for file in VOCABULARIES):
+                # transformers would make do with a vocabulary of no words, and find anything
+                raise WeightsError(
+                    f"{folder}: no tokenizer there ({' or '.join(VOCABULARIES)}); "
+                    "fetch it with: aftermath models download"
+                )
             model, processor, eye = _EYES[kind]
             loaded: _Eye = eye(
                 load_model(getattr(transformers, model), folder, device=device, dtype=torch.float32),
