@@ -40,7 +40,7 @@ def load_arrays(path: Path, scratch: Path | None = None) -> dict[str, np.ndarray
                 arrays[name] = _unpacked(file[key], shape, scratch)
             elif not key.startswith(_SHAPE):
                 array = file[key]
-                if scratch and is_large(array.nbytes):
+                if scratch and array.ndim and is_large(array.nbytes):
                     array = map_chunks(array, array.dtype, array.shape, scratch)
                 arrays[key] = array
     return arrays

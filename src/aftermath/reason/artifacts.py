@@ -10,6 +10,7 @@ import numpy as np
 from aftermath.core import Box, Clip
 from aftermath.core.channels import channel_max, channel_mean, channel_min
 from aftermath.reason.kinematics import mask_centers
+from aftermath.scene.analyse import plate_in_frame
 from aftermath.scene.base import CameraKind, Scene
 from aftermath.scene.membrane import membrane
 
@@ -22,6 +23,7 @@ _TRAVEL, _BESIDE = 1.5, 2.0  # of its size: how far it must go, and how far from
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
 _AT_FOOT = 0.3  # share of its contact with the object
 _COLOR_BINS, _COMMON_SHARE = 40, 0.004
+_FADE_PX, _FADE_LEVELS = 4, 3.0  # of 255: a shadow's last fade is still a shadow
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
@@ -46,8 +48,38 @@ def find_artifacts(
         attached[t] |= shadow
     _settle(attached, clip, primary, scene)
     for t, (gone, others) in enumerate(zip(primary, ignore, strict=True)):
-        attached[t] = _tidy(attached[t] & ~gone & ~others)
+        light = _tidy(attached[t] & ~gone & ~others)
+        attached[t] = _to_its_edge(light, clip.frames[t], scene, t) if light.any() else light
     return attached
+
+
+def _to_its_edge(light: np.ndarray, frame: np.ndarray, scene: Scene, t: int) -> np.ndarray:
+    """``light``, boolean (H, W), grown to its last fade: as far as the frame still differs from what stands behind.
+
+    Where it does not differ even in its midst the plate holds it too and tells nothing: grown by a fixed width.
+    """
+    most = _grown(light, _FADE_PX)
+    box = Box.of_mask(most)
+    assert box is not None
+    here = box.grown(_FADE_PX).slices(light.shape[1], light.shape[0])
+    plate, known = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], light.shape, scene.bend(t))
+    change = channel_max(np.abs(_smooth(frame[here]) - _smooth(plate[here])))
+    midst = light[here] & known[here]
+    if not midst.any() or np.median(change[midst]) < _FADE_LEVELS:
+        return most
+    out = light.copy()
+    fading = known[here] & (change > _FADE_LEVELS)
+    out[here] |= _grown(light[here], 1) | (most[here] & (fading | ~known[here]))
+    return out
+
+
+def _smooth(picture: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)
+
+
+def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return cv2.dilate(mask.astype(np.uint8), shape) > 0
 
 
 @dataclass(frozen=True)
@@ -271,9 +303,8 @@ def _bounded(
 
 
 def _tidy(mask: np.ndarray) -> np.ndarray:
-    """Specks off, ragged borders closed and grown a little: a shadow's last fade is still a shadow."""
+    """Specks off, ragged borders closed."""
     if not mask.any():
         return mask
     out = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    out = cv2.morphologyEx(out, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return cv2.dilate(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))) > 0
+    return cv2.morphologyEx(out, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
