@@ -130,7 +130,8 @@ class MaskOptions:
     """How a clip is analysed. Raises `InputError` for a value that cannot be and for a name that is no option."""
 
     segmenter: Annotated[
-        SegmenterName, Field(description="Who finds the object's pixels; auto: SAM 2 where its weights are.")
+        SegmenterName,
+        Field(description="Who finds the object's pixels; auto: SAM 2 where its weights and a card are."),
     ] = SegmenterName.AUTO
     segmenter_model: Annotated[
         str, Field(description="The segmenter's weights: a folder or a hub name; SAM 2 or SAM 3.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, Guide, RemoveOptions
 from aftermath.errors import InputError, extra_needed
-from aftermath.models import BASE, complete, here
+from aftermath.models import BASE, complete, has_card, here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -40,7 +40,7 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
             return Engine.VOID, "a model was given"
         if not published:
             return Engine.DRAFT, "no --model was given, and the published weights are not on this machine"
-        if not _has_card():
+        if not has_card():
             return (
                 Engine.DRAFT,
                 "the published weights are here, but no graphics card (--engine void takes hours)",
@@ -62,12 +62,6 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
 def _passes(options: RemoveOptions) -> tuple[int, ...]:
     """The passes whose weights are needed."""
     return (2,) if options.guide is Guide.DRAFT else tuple(range(1, options.passes + 1))
-
-
-def _has_card() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def fetch_weights(engine: Engine, options: RemoveOptions, steps: Callable[[int, int], None]) -> None:

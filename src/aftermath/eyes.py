@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import MaskOptions, SegmenterName
 from aftermath.errors import InputError, extra_needed
-from aftermath.models import DINO, SAM2, SAM3, here, model_type, ready
+from aftermath.models import DINO, SAM2, SAM3, has_card, here, model_type, ready
 
 if TYPE_CHECKING:
     from aftermath.segment.base import Segmenter
@@ -44,7 +44,12 @@ def choose_segmenter(options: MaskOptions) -> tuple[SegmenterName, str]:
                 SegmenterName.FLOW,
                 f"SAM 2's weights are not on this machine (aftermath models download {SAM2})",
             )
-        return SegmenterName.SAM2, "its weights are on this machine"
+        if not has_card():
+            return (
+                SegmenterName.FLOW,
+                "SAM 2's weights are here, but no graphics card (--segmenter sam2 takes long)",
+            )
+        return SegmenterName.SAM2, "its weights and a graphics card are here"
     name = SegmenterName.SAM2 if asked is SegmenterName.AUTO else asked
     what = f"segmenter {name}"
     if lacking:

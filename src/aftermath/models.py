@@ -33,6 +33,7 @@ __all__ = [
     "Progress",
     "complete",
     "fetch",
+    "has_card",
     "here",
     "located",
     "model_type",
@@ -294,6 +295,13 @@ def present(name: str, to: Path | None = None) -> dict[str, Path]:
 def complete(pass_numbers: Sequence[int] = (1,)) -> bool:
     """Whether all that VOID's passes need lies in the hub's cache, whole by its size."""
     return _kept(BASE, None) is not None and all(_kept(VOID, pass_file(n)) for n in pass_numbers)
+
+
+def has_card() -> bool:
+    """Whether there is a graphics card that torch can use."""
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def ready(name: str | Path) -> bool:

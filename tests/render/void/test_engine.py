@@ -18,12 +18,13 @@ pytest.importorskip("torch", reason="the extra void is not installed")
 from tiny import save_tiny_model
 
 import aftermath
-from aftermath.config import Codec, Engine, Guide, Memory, Quantize, RemoveOptions
+from aftermath.config import Codec, Engine, Guide, Memory, Quantize, ReasonerName, RemoveOptions
 from aftermath.core import Level
 from aftermath.errors import InputError
 from aftermath.media.masks import read_masks
 from aftermath.media.planes import planes_of
 from aftermath.media.video import probe, read_frames
+from aftermath.reasoners import build_client
 from conftest import Cli
 from small_clip import BOX
 
@@ -168,7 +169,7 @@ def test_what_cannot_be_is_one_line(options: dict, complaint: str, clip: Path, m
     assert "\n" not in str(raised.value)
 
 
-KEYS = {"_void_options"}
+KEYS = {"_void_options", "segment", "reason"}
 ELSEWHERE = {"segmenter_model", "text_model"}  # `eyes` reads them: tests/test_eyes.py
 
 
@@ -190,4 +191,8 @@ def test_every_option_is_read(clip: Path, model: Path, tmp_path: Path):
         small = {item.name: getattr(SMALL, item.name) for item in dataclasses.fields(SMALL)}
         options = Watched(**small | {"engine": engine, "model": str(model), "fast": True})
         aftermath.remove(clip, tmp_path / f"{engine}.mkv", boxes=[BOX], prompt="a table", options=options)
+    given = tmp_path / "draft.mkv.aftermath" / "quadmask.mkv"
+    aftermath.mask(clip, tmp_path / "q.mkv", quadmask=given, options=Watched())
+    asks = Watched(reasoner=ReasonerName.OPENAI, vlm_url="http://localhost:1/v1", vlm_model="m")
+    assert build_client(asks) is not None
     assert {item.name for item in dataclasses.fields(RemoveOptions)} - read - ELSEWHERE == set()
