@@ -24,7 +24,8 @@ from aftermath.segment.base import BoxPrompt, PointPrompt, Prompts, Segmenter
 __all__ = ["Found", "Grounding", "Named"]
 
 _INSIDE = 0.6  # of a track's pixels that must lie in the cells
-_SLACK_PX = 0.25  # of a cell: how far outside them still counts
+_SLACK = 0.25  # of a cell: how far outside them still counts
+_FILLED = 0.04  # intersection over union of a track's box and the cells: a speck is not what fills them
 _NAMED = 0.1  # intersection over union of a detector's box and the cells
 _LIGHT_PX = 40
 _TOLD_SHARE = 0.02  # of the cells: what changes less tells nothing
@@ -42,11 +43,15 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """A thing's pixels, boolean (T, H, W), the frame on which they are surest and a pixel (x, y) inside them there."""
+    """A thing's pixels, boolean (T, H, W), the frame on which they are surest and a pixel (x, y) inside them there.
+
+    ``moves``: it is one of the scene's tracks.
+    """
 
     mask: np.ndarray
     frame: int
     point: tuple[float, float]
+    moves: bool = False
 
 
 class Grounding:
@@ -87,22 +92,20 @@ class Grounding:
                 return known if pixels is known else inside
         return cells & ~self._primary
 
-    def changes(self, found: Found) -> bool:
-        """Whether a thing, or what lies before it, changes at all in the clip; else nothing need be done about it."""
-        labels, soft = self._scene.labels, self._scene.soft
-        for mask, label, light in zip(found.mask, labels, soft, strict=True):
-            size = np.count_nonzero(mask)
-            if size and np.count_nonzero(mask & ((label > 0) | light)) > _MOVED_SHARE * size:
-                return True
-        return False
+    def changes(self, found: Found) -> np.ndarray | None:
+        """What changes of a thing that keeps its place, boolean (T, H, W); None where that is next to nothing."""
+        scene = self._scene
+        changed = found.mask & ((scene.labels > 0) | scene.soft | self._changes(found.mask)) & ~self._primary
+        shares = changed.sum(axis=(1, 2)) / np.maximum(1, found.mask.sum(axis=(1, 2)))
+        return changed if shares.max() > _MOVED_SHARE else None
 
     def _places(self, named: AffectedObject | Belonging) -> dict[int, Box]:
-        """Where it was seen: frame to box, pixels of the analysed clip, a little larger than the cells."""
+        """Where it was seen: frame to the box round its cells, pixels of the analysed clip."""
         sx, sy = self._clip.scale
         cells = {seen.frame: seen.bounds.scaled(sx, sy) for seen in named.sightings}
         if not cells and isinstance(named, AffectedObject) and named.box is not None:
             cells = {named.frames[0]: named.box.scaled(sx, sy)}
-        return {t: box.grown(_SLACK_PX * self._cell_px) for t, box in cells.items()}
+        return cells
 
     @cached_property
     def _cell_px(self) -> float:
@@ -118,8 +121,9 @@ class Grounding:
                 own = Box.of_mask(here)
                 if own is None:
                     continue
-                rows, cols = box.slices(self._clip.width, self._clip.height)
-                if here[rows, cols].sum() < _INSIDE * here.sum():
+                near = box.grown(_SLACK * self._cell_px)
+                rows, cols = near.slices(self._clip.width, self._clip.height)
+                if here[rows, cols].sum() < _INSIDE * here.sum() or _overlap(own, box) < _FILLED:
                     overlaps = 0.0
                     break
                 overlaps += _overlap(own, box)
@@ -130,7 +134,9 @@ class Grounding:
             return None
         track, frames = best
         mask = self._scene.mask(track)
-        return _found(mask, max(frames, key=lambda t: np.count_nonzero(mask[t] & ~self._primary[t])))
+        return _found(
+            mask, max(frames, key=lambda t: np.count_nonzero(mask[t] & ~self._primary[t])), moves=True
+        )
 
     def _by_name(self, noun: str, places: dict[int, Box]) -> Found | None:
         """What a detector finds under that name, in the cells where there are any."""
@@ -153,7 +159,7 @@ class Grounding:
         return self._segmented(places[frames[0]], frames[0]) if frames else None
 
     def _segmented(self, box: Box, frame: int) -> Found | None:
-        box = box.clipped(self._clip.width, self._clip.height)
+        box = box.grown(_SLACK * self._cell_px).clipped(self._clip.width, self._clip.height)
         rows, cols = box.slices(self._clip.width, self._clip.height)
         covered = np.argwhere(self._primary[frame][rows, cols])
         points: tuple[PointPrompt, ...] = ()
@@ -199,7 +205,7 @@ class Grounding:
             out[box.scaled(*self._clip.scale).slices(self._clip.width, self._clip.height)] = True
         return out
 
-    def _changes(self, cells: np.ndarray) -> np.ndarray | None:
+    def _changes(self, cells: np.ndarray) -> np.ndarray:
         """Where the frames differ from what stands behind, inside ``cells``: boolean (T, H, W)."""
         scene, out = self._scene, np.zeros_like(cells)
         limit = _CHANGE * max(1.0, scene.noise)
@@ -223,10 +229,10 @@ def _overlap(a: Box, b: Box) -> float:
     return both / (a.width * a.height + b.width * b.height - both)
 
 
-def _found(mask: np.ndarray, frame: int) -> Found | None:
+def _found(mask: np.ndarray, frame: int, *, moves: bool = False) -> Found | None:
     """``mask`` with the pixel inside it that lies nearest to its middle on ``frame``."""
     inside = np.argwhere(mask[frame])
     if not len(inside):
         return None
     y, x = inside[np.linalg.norm(inside - inside.mean(axis=0), axis=1).argmin()]
-    return Found(mask, frame, (float(x), float(y)))
+    return Found(mask, frame, (float(x), float(y)), moves)

@@ -139,8 +139,11 @@ def _with_pixels(
         own, mask = follow(hint, cast)
     except InputError as error:
         return str(error)
-    if thing.action is Action.STAYS and not grounding.changes(at):
-        return "nothing about it changes in the clip, so nothing need be done"
+    if thing.action is Action.STAYS and not at.moves:  # it gives way, and at rest is what stands behind
+        changed = grounding.changes(at)
+        if changed is None:
+            return "nothing about it changes in the clip, so nothing need be done"
+        return replace(thing, in_place=True, path=()), changed
     name = own.id if own.id.startswith("track-") else thing.id
     return replace(own, id=name, sightings=thing.sightings, applied=thing.applied), mask
 

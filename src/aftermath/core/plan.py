@@ -68,8 +68,9 @@ class AffectedObject:
     ``id`` names its masks; ``frames`` is the half-open range in which the result differs because of it;
     ``box`` is where it stands in frame ``frames[0]``, source pixels. ``path`` says where its centre goes in the
     result: a path with ``directed`` set came from the user and wins over any computed one; an empty one is the
-    renderer's to compute. ``sightings``: where a language model saw it, cells of its grid. A finding with ``applied``
-    unset is offered, not acted on.
+    renderer's to compute. ``sightings``: where a language model saw it, cells of its grid. ``in_place``: it never
+    leaves its place (a bed that gives way), so that at rest it is what stands behind. A finding with ``applied`` unset
+    is offered, not acted on.
     """
 
     id: str
@@ -84,6 +85,7 @@ class AffectedObject:
     directed: bool = False
     applied: bool = True
     sightings: tuple[Sighting, ...] = ()
+    in_place: bool = False
 
     def positions(self) -> dict[int, tuple[float, float]]:
         """The path with every frame filled in, frame to (x, y) in source pixels; empty without a path.

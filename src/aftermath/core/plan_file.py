@@ -89,6 +89,7 @@ class _Affected(_Lenient):
     box: tuple[float, float, float, float] | None = None
     path: list[_Point] = []
     sighted: bool = False
+    in_place: bool = False
 
 
 class _Subject(_Lenient):
@@ -218,6 +219,7 @@ def _affected(thing: _Affected, index: int, grid: Grid, num_frames: int, where: 
         sightings=_sightings(thing.grid_localizations, grid, num_frames)
         if thing.sighted or not thing.id
         else (),
+        in_place=thing.in_place,
     )
 
 
@@ -348,6 +350,8 @@ def _write_affected(thing: AffectedObject, grid: Grid) -> dict[str, Any]:
         if thing.action is Action.STAYS:
             out |= {"currently_moving": True, "should_have_stayed": True}
             out["original_position_grid"] = {"row": row, "col": col}
+    if thing.in_place:
+        out["in_place"] = True
     if thing.sightings:
         out["sighted"] = True
         out["grid_localizations"] = _write_sightings(thing.sightings, grid)

@@ -18,7 +18,7 @@ _MOST_AFFECTED, _MOST_BELONGINGS = 5, 3
 _NOUN, _WHY, _SCENE = 60, 300, 600  # characters
 _WHOLE_PICTURE = 0.6  # of the grid: what covers so much is not one thing
 _STRING = r'"(?:\\.|[^"\\])*"'
-_OURS = ("id", "action", "applied", "directed", "frames", "box", "path", "sighted")
+_OURS = ("id", "action", "applied", "directed", "frames", "box", "path", "sighted", "in_place")
 
 
 def answer_schema() -> dict[str, Any]:

@@ -36,6 +36,8 @@ def build_quadmask(
         if thing.action is Action.VANISHES:
             affected |= mask
             first_light |= mask[0]
+        elif thing.in_place:
+            affected |= _grown(mask, _HALO_PX)
         else:
             affected |= _moved(clip, scene, thing, mask, primary)
             if thing.action is Action.FALLS:

@@ -83,7 +83,7 @@ def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
     gone = job.quadmask.primary | light_of(job.plan, job.masks, job.quadmask.primary.shape)
     sprites = {}
     for thing in job.plan.applied:
-        if thing.action is Action.VANISHES or thing.id not in job.masks:
+        if thing.action is Action.VANISHES or thing.in_place or thing.id not in job.masks:
             continue
         mask = job.masks[thing.id]
         t = best_frame(mask, gone, thing.frames[0])
