@@ -8,7 +8,7 @@ Light is what of the picture's changes lies in the cells; only where the picture
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import AffectedObject, Belonging, Box, Clip, Sighting
+from aftermath.core.channels import channel_max
 from aftermath.errors import InputError
 from aftermath.scene.analyse import plate_in_frame
 from aftermath.scene.base import Scene
@@ -82,7 +83,7 @@ class Grounding:
         if cells is None:
             return known
         cells[~self._primary.any(axis=(1, 2))] = False  # no light without the object
-        for pixels in (known, self._scene.soft, self._changes(cells)):
+        for pixels in (known, self._scene.soft, self._unlike):
             if pixels is None:
                 continue
             inside = cells & pixels & ~self._primary
@@ -95,7 +96,7 @@ class Grounding:
     def changes(self, found: Found) -> np.ndarray | None:
         """What changes of a thing that keeps its place, boolean (T, H, W); None where that is next to nothing."""
         scene = self._scene
-        changed = found.mask & ((scene.labels > 0) | scene.soft | self._changes(found.mask)) & ~self._primary
+        changed = found.mask & ((scene.labels > 0) | scene.soft | self._unlike) & ~self._primary
         shares = changed.sum(axis=(1, 2)) / np.maximum(1, found.mask.sum(axis=(1, 2)))
         return changed if shares.max() > _MOVED_SHARE else None
 
@@ -159,19 +160,38 @@ class Grounding:
         return self._segmented(places[frames[0]], frames[0]) if frames else None
 
     def _segmented(self, box: Box, frame: int) -> Found | None:
+        """What a segmenter cuts out of ``box`` on ``frame``. What moves is a track; this keeps its place, so one frame
+        is cut and carried to the others by the camera's motion."""
         box = box.grown(_SLACK * self._cell_px).clipped(self._clip.width, self._clip.height)
         rows, cols = box.slices(self._clip.width, self._clip.height)
         covered = np.argwhere(self._primary[frame][rows, cols])
         points: tuple[PointPrompt, ...] = ()
         if len(covered):  # the object that goes is not part of it
             y, x = covered[np.abs(covered - covered.mean(axis=0)).sum(axis=1).argmin()]
-            points = (PointPrompt(float(x + cols.start), float(y + rows.start), frame, positive=False),)
-        prompts = Prompts(boxes=(BoxPrompt(box, frame),), points=points)
+            points = (PointPrompt(float(x + cols.start), float(y + rows.start), positive=False),)
+        prompts = Prompts(boxes=(BoxPrompt(box),), points=points)
+        still = replace(
+            self._clip, frames=self._clip.frames[frame : frame + 1], times_s=self._clip.times_s[:1]
+        )
         try:
-            mask = self._segmenter.segment(self._clip, prompts, lambda done, total: None)
+            (mask,) = self._segmenter.segment(still, prompts, lambda done, total: None)
         except InputError:
             return None
-        return _found(mask & ~self._primary, frame)
+        return _found(self._carried(mask, frame) & ~self._primary, frame)
+
+    def _carried(self, mask: np.ndarray, frame: int) -> np.ndarray:
+        """A mask of ``frame``, boolean (H, W), in every frame: boolean (T, H, W)."""
+        to_plate, size = self._scene.camera.to_plate, mask.shape[::-1]
+        drawn = mask.astype(np.uint8)
+        return np.stack(
+            [
+                cv2.warpPerspective(
+                    drawn, np.linalg.inv(there) @ to_plate[frame], size, flags=cv2.INTER_NEAREST
+                )
+                > 0
+                for there in to_plate
+            ]
+        )
 
     def _clearest(self, places: dict[int, Box]) -> list[int]:
         """The frames of ``places``, those first in which the object covers least of the cells."""
@@ -205,17 +225,17 @@ class Grounding:
             out[box.scaled(*self._clip.scale).slices(self._clip.width, self._clip.height)] = True
         return out
 
-    def _changes(self, cells: np.ndarray) -> np.ndarray:
-        """Where the frames differ from what stands behind, inside ``cells``: boolean (T, H, W)."""
-        scene, out = self._scene, np.zeros_like(cells)
+    @cached_property
+    def _unlike(self) -> np.ndarray:
+        """Where the frames differ from what stands behind and show no other thing: boolean (T, H, W)."""
+        scene, out = self._scene, np.empty(self._primary.shape, bool)
         limit = _CHANGE * max(1.0, scene.noise)
-        for t in np.flatnonzero(cells.any(axis=(1, 2))):
+        for t, frame in enumerate(self._clip.frames):
             plate, known = plate_in_frame(
-                scene.plate, scene.seen, scene.camera.to_plate[t], cells.shape[1:], scene.bend(int(t))
+                scene.plate, scene.seen, scene.camera.to_plate[t], out.shape[1:], scene.bend(t)
             )
-            here = cv2.GaussianBlur(self._clip.frames[t].astype(np.float32), (0, 0), 1.5)
-            there = cv2.GaussianBlur(plate.astype(np.float32), (0, 0), 1.5)
-            out[t] = cells[t] & known & (np.abs(here - there).max(axis=2) > limit) & (scene.labels[t] == 0)
+            apart = cv2.absdiff(cv2.GaussianBlur(frame, (0, 0), 1.5), cv2.GaussianBlur(plate, (0, 0), 1.5))
+            out[t] = known & (channel_max(apart) > limit) & (scene.labels[t] == 0)
         return out
 
 
