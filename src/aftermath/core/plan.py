@@ -87,6 +87,11 @@ class AffectedObject:
     sightings: tuple[Sighting, ...] = ()
     in_place: bool = False
 
+    @property
+    def outlined(self) -> bool:
+        """Whether its mask was cut along its outline; that of a track is what differs from the background."""
+        return not self.id.startswith("track-")
+
     def positions(self) -> dict[int, tuple[float, float]]:
         """The path with every frame filled in, frame to (x, y) in source pixels; empty without a path.
 

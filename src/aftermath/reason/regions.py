@@ -64,10 +64,10 @@ def _moved(
         return out
     for t in range(first, last):
         if mask[t].any():
-            seen = cut_sprite(mask[t], scene, t, primary[t])
+            seen = cut_sprite(mask[t], scene, t, primary[t], outlined=thing.outlined)
             if seen is not None:
                 stamp(out[t], _soft_shape(seen), seen, *seen.center)
-    sprite = cut_sprite(mask[source], scene, source, primary[source])
+    sprite = cut_sprite(mask[source], scene, source, primary[source], outlined=thing.outlined)
     assert sprite is not None
     shape = _soft_shape(sprite)
     sx, sy = clip.scale

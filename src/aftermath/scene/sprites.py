@@ -85,10 +85,13 @@ def best_frame(mask: np.ndarray, primary: np.ndarray, first: int) -> int | None:
     return int(good[-1]) if good.size else int(whole[int(np.argmax(clear))])
 
 
-def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) -> Sprite | None:
+def cut_sprite(
+    mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray, *, outlined: bool = False
+) -> Sprite | None:
     """Cut the thing ``mask`` boolean (H, W) out of ``frame``, with the soft pixels that belong to it.
 
-    ``exclude`` boolean (H, W): the primary object and its own shadow. None where the mask is empty.
+    ``exclude`` boolean (H, W): the primary object and its own shadow. ``outlined``: the mask was cut along the thing's
+    outline and does not come from the plate, so that nothing else may be the thing too. None where the mask is empty.
     """
     box = Box.of_mask(mask)
     if box is None:
@@ -97,7 +100,7 @@ def cut_sprite(mask: np.ndarray, scene: Scene, frame: int, exclude: np.ndarray) 
     height, width = mask.shape
     rows, cols = box.grown(reach).slices(width, height)
     solid = mask[rows, cols]
-    hull = hull_of(solid)
+    hull = solid if outlined else hull_of(solid)
     solid = solid | (hull & scene.soft[frame][rows, cols])
     others = (scene.labels[frame][rows, cols] > 0) & ~solid
     soft = scene.soft[frame][rows, cols] & ~exclude[rows, cols] & ~others

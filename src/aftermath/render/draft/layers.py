@@ -87,7 +87,9 @@ def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
             continue
         mask = job.masks[thing.id]
         t = best_frame(mask, gone, thing.frames[0])
-        sprite = cut_sprite(mask[t], job.scene, t, gone[t]) if t is not None else None
+        sprite = (
+            cut_sprite(mask[t], job.scene, t, gone[t], outlined=thing.outlined) if t is not None else None
+        )
         if sprite is not None:
             sprites[thing] = sprite
     return sprites
