@@ -232,3 +232,14 @@ def test_the_older_dialect_is_read():
     assert shadow.category is Category.VISUAL_ARTIFACT and bed.category is Category.PHYSICAL
     assert bed.box == Box(182, 270, 274, 360) and not cup.path  # how it falls is for us to find
     assert read(plan.to_json()) == plan
+    again = read(plan.to_json(older=True))
+    assert [(t.noun, t.action, t.box) for t in again.affected[:2]] == [
+        (t.noun, t.action, t.box) for t in plan.affected[:2]
+    ]
+    moved = AffectedObject(
+        "a", "cup", Action.FALLS, "held", 0.9, (0, NUM), box=Box(50, 50, 90, 90),
+        path=(PathPoint(0, 70, 70), PathPoint(20, 70, 340)),
+    )  # fmt: skip
+    written = json.loads(plan.with_affected((moved,)).to_json(older=True))["affected_subjects"][0]
+    assert written["current_position"] == [[1, 1]] and written["final_position"] == [[7, 1]]
+    assert read(plan.with_affected((moved,)).to_json(older=True)).affected[0].action is Action.FALLS

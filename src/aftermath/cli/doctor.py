@@ -9,9 +9,12 @@ from typing import Any
 
 import typer
 
-from aftermath.config import Codec, Engine, RemoveOptions
+from aftermath.config import Codec, Engine, MaskOptions, ReasonerName, RemoveOptions
 from aftermath.engines import choose_engine, missing
+from aftermath.errors import InputError
+from aftermath.eyes import check_eyes, choose_segmenter
 from aftermath.provenance import versions
+from aftermath.reasoners import check_reasoner
 
 __all__ = ["examine", "report"]
 
@@ -38,6 +41,9 @@ def examine() -> dict[str, Any]:
         "engines": {str(e): missing(e) or "ready" for e in Engine if e is not Engine.AUTO},
         "auto": f"{engine}: {why}",
         "card": _card(),
+        "segmenter": "{}: {}".format(*choose_segmenter(MaskOptions())),
+        "words": _words(),
+        "reasoners": {str(name): _reasoner(name) for name in (ReasonerName.GEMINI, ReasonerName.OPENAI)},
     }
 
 
@@ -53,7 +59,27 @@ def report(found: dict[str, Any], *, as_json: bool) -> None:
     lines += [f"{'engine ' + engine:<32} {state}" for engine, state in found["engines"].items()]
     lines += [f"{'engine auto':<32} takes {found['auto']}"]
     lines += [f"{'graphics card':<32} {found['card'] or 'none seen'}"]
+    lines += [f"{'segmenter auto':<32} takes {found['segmenter']}"]
+    lines += [f"{'finding by words (--text)':<32} {found['words']}"]
+    lines += [f"{'reasoner ' + name:<32} {state}" for name, state in found["reasoners"].items()]
     typer.echo("\n".join(lines))
+
+
+def _words() -> str:
+    try:
+        check_eyes(MaskOptions(), words=True)
+    except InputError as error:
+        return f"{error.allowed}; {error.remedy}"
+    return "ready"
+
+
+def _reasoner(name: ReasonerName) -> str:
+    """Whether a language model can be asked; none is."""
+    try:
+        check_reasoner(MaskOptions(reasoner=name))
+    except InputError as error:
+        return error.allowed
+    return "ready"
 
 
 def _card() -> str:

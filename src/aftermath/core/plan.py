@@ -146,11 +146,14 @@ class Plan:
         """The same plan with other findings."""
         return replace(self, affected=affected)
 
-    def to_json(self) -> str:
-        """The plan as JSON text, in the reference's keys and ours (see the top of this file)."""
-        from aftermath.core.plan_file import to_json
+    def to_json(self, *, older: bool = False) -> str:
+        """The plan as JSON text, in the reference's keys and ours (see the top of this file).
 
-        return to_json(self)
+        ``older``: in the reference's older dialect, which knows cells only and no times.
+        """
+        from aftermath.core.plan_file import to_json, to_older_json
+
+        return to_older_json(self) if older else to_json(self)
 
     @staticmethod
     def from_json(text: str, *, width: int, height: int, num_frames: int, name: str = "plan") -> Plan:

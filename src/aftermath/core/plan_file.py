@@ -18,7 +18,7 @@ from aftermath.core.geometry import Box, Grid
 from aftermath.core.plan import Action, AffectedObject, Belonging, Category, PathPoint, Plan, Sighting
 from aftermath.errors import InputError, plainly
 
-__all__ = ["PlanFile", "check_size", "file_of", "from_json", "text_of", "to_json"]
+__all__ = ["PlanFile", "check_size", "file_of", "from_json", "text_of", "to_json", "to_older_json"]
 
 _LIGHT = re.compile(
     r"\b(shadows?|reflections?|glows?|glare|wake|ripples?|splash\w*|footprints?)\b", re.IGNORECASE
@@ -314,6 +314,43 @@ def to_json(plan: Plan) -> str:
         "grid_cols": grid.cols,
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def to_older_json(plan: Plan) -> str:
+    """See `Plan.to_json`."""
+    grid = Grid(plan.width, plan.height)
+    content = {
+        "integral_belongings": [b.noun for b in plan.belongings],
+        "affected_subjects": [_write_subject(thing, grid) for thing in plan.applied],
+        "scene_description": plan.scene_description,
+        "confidence": plan.confidence,
+        "grid_rows": grid.rows,
+        "grid_cols": grid.cols,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_subject(thing: AffectedObject, grid: Grid) -> dict[str, Any]:
+    boxes = thing.sightings[0].boxes if thing.sightings else (thing.box,) if thing.box else ()
+    here = sorted({cell for box in boxes for cell in grid.cells_of(box)})
+    places = list(thing.positions().values())
+    moves = thing.action in (Action.FALLS, Action.GOES_ON)
+    noun = thing.noun
+    if thing.action is Action.VANISHES and not _LIGHT.search(noun):
+        noun = f"reflection: {noun}"  # the dialect tells light by its name
+    there = here
+    if moves and thing.box is not None and places:
+        dx, dy = (places[-1][axis] - thing.box.center[axis] for axis in (0, 1))
+        there = grid.cells_of(thing.box.moved(dx, dy))
+    return {
+        "noun": noun,
+        "why": thing.why,
+        "current_position": here,
+        "will_move": moves,
+        "movement_path": sorted({grid.cell_of(x, y) for x, y in places}) if moves else [],
+        "final_position": there,
+        "movement_reasoning": f"{thing.noun} {thing.action}",
+    }
 
 
 def _write_belonging(belonging: Belonging, grid: Grid) -> dict[str, Any]:
