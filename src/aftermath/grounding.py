@@ -19,7 +19,7 @@ from aftermath.core import AffectedObject, Belonging, Box, Clip, Sighting
 from aftermath.core.channels import channel_max
 from aftermath.errors import InputError
 from aftermath.scene.analyse import plate_in_frame
-from aftermath.scene.base import Scene
+from aftermath.scene.base import CameraKind, Scene
 from aftermath.segment.base import BoxPrompt, PointPrompt, Prompts, Segmenter
 
 __all__ = ["Found", "Grounding", "Named"]
@@ -227,8 +227,12 @@ class Grounding:
 
     @cached_property
     def _unlike(self) -> np.ndarray:
-        """Where the frames differ from what stands behind and show no other thing: boolean (T, H, W)."""
-        scene, out = self._scene, np.empty(self._primary.shape, bool)
+        """Where the frames differ from what stands behind and show no other thing: boolean (T, H, W).
+
+        Nowhere for a camera that moves through the scene: there they differ wherever depth is not known well."""
+        scene, out = self._scene, np.zeros(self._primary.shape, bool)
+        if scene.camera.kind not in (CameraKind.STILL, CameraKind.DRIFTING):
+            return out
         limit = _CHANGE * max(1.0, scene.noise)
         for t, frame in enumerate(self._clip.frames):
             plate, known = plate_in_frame(

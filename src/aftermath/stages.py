@@ -243,7 +243,10 @@ def notes(session: Session, reasoning: Reasoning, levels: Quadmask) -> tuple[str
     """What to know of a run: where a model and motion agree, and how far findings reach in a quadmask of the user's."""
     if session.request.quadmask is None:
         asked_a_model = session.options.reasoner is not ReasonerName.MOTION and session.request.plan is None
-        return reasoning.plan.notes if asked_a_model else ()
+        told = [
+            note for note in reasoning.plan.notes if not note.startswith("the camera is ")
+        ]  # said elsewhere
+        return tuple(told) if asked_a_model else ()
     told = ["the quadmask is used as it was given: findings are acted on inside it only"]
     for thing in reasoning.plan.applied:
         mask = reasoning.masks.get(thing.id)
