@@ -38,7 +38,7 @@ from vlm_server import Reply, serving
 PROMPTS: dict[str, dict[str, Any]] = {
     "lime": {"points": "segmentation_info.json"},
     "moving_ball": {"boxes": [(2750, 690, 3095, 1030)]},
-    "trampoline": {"boxes": [(620, 400, 1500, 1640)]},
+    "trampoline": {"boxes": [(860, 270, 1510, 1490)]},
 }
 SIZE = (960, 540)  # at which real masks are compared
 
