@@ -104,7 +104,7 @@ def _handler(vlm: VlmServer) -> type[BaseHTTPRequestHandler]:
                     {"id": name, "object": "model", "created": 0, "owned_by": "us"} for name in vlm.models
                 ]
                 return self.send(200, json.dumps({"object": "list", "data": listed}).encode())
-            if self.path.startswith("/v1beta/files/"):
+            if "/files/" in self.path:
                 return self.send(200, json.dumps(self.file(vlm.film)).encode())
             return self.send(404, b"{}")
 
