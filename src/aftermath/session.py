@@ -191,6 +191,10 @@ class Session:
         self.seconds[stage] = record.seconds
         return record
 
+    def follow(self, **facts: object) -> None:
+        """Let the stages to come depend on ``facts`` as well: on what a stage found where that is not always the same."""
+        self._key = key_of(before=self._key, **facts)
+
     def _make(self, stage: Stage, write: Callable[[Steps], Mapping[str, Any] | None], target: Path) -> Record:
         known, reading_s = len(self.warnings), self.seconds.get("read", 0.0)
         let_go()

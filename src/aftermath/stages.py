@@ -94,7 +94,17 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
         segmenter=[choose_segmenter(options)[0], options.segmenter_model, options.text_model],
         picture_height_m=options.picture_height_m,
     )
-    return from_arrays(arrays)
+    reasoning = from_arrays(arrays)
+    if _asks_a_model(session):
+        session.follow(reasoner=reasoning.plan.reasoner)
+        if reasoning.plan.reasoner == ReasonerName.MOTION:  # no model answered: the next run asks again
+            session.folder.forget(Stage.REASON)
+    return reasoning
+
+
+def _asks_a_model(session: Session) -> bool:
+    """Whether a language model is asked in this run, or was for it."""
+    return session.options.reasoner is not ReasonerName.MOTION and session.request.plan is None
 
 
 def regions(session: Session, primary: np.ndarray, scene: Scene, reasoning: Reasoning) -> Quadmask:
@@ -242,8 +252,7 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
 def notes(session: Session, reasoning: Reasoning, levels: Quadmask) -> tuple[str, ...]:
     """What to know of a run: where a model and motion agree, and how far findings reach in a quadmask of the user's."""
     if session.request.quadmask is None:
-        asked_a_model = session.options.reasoner is not ReasonerName.MOTION and session.request.plan is None
-        return reasoning.plan.notes if asked_a_model else ()
+        return reasoning.plan.notes if _asks_a_model(session) else ()
     told = ["the quadmask is used as it was given: findings are acted on inside it only"]
     for thing in reasoning.plan.applied:
         mask = reasoning.masks.get(thing.id)

@@ -241,6 +241,10 @@ class RunFolder:
         text = json.dumps(asdict(record), indent=1, default=_plain)
         write_whole(self._record_file(stage), lambda part: part.write_text(text, encoding="utf-8"))
 
+    def forget(self, stage: Stage) -> None:
+        """Declare a stage unfinished: the next run makes it again."""
+        self._record_file(stage).unlink(missing_ok=True)
+
     def write_text(self, path: Path, text: str) -> None:
         """Write one of the reports, whole or not at all."""
         write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
