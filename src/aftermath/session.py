@@ -192,7 +192,7 @@ class Session:
         return record
 
     def follow(self, **facts: object) -> None:
-        """Let the stages to come depend on ``facts`` as well: on what a stage found where that is not always the same."""
+        """Let the stages to come depend on ``facts`` too: what a stage found, where that is not always the same."""
         self._key = key_of(before=self._key, **facts)
 
     def _make(self, stage: Stage, write: Callable[[Steps], Mapping[str, Any] | None], target: Path) -> Record:

@@ -71,7 +71,7 @@ def test_what_stands_round_it_does_not_matter(around: str) -> None:
 
 
 def test_trailing_commas_do_not_matter_and_commas_in_words_stay() -> None:
-    text = json.dumps(answer(cup(why="a, b ,] and , } \\\" ,]")), indent=1)
+    text = json.dumps(answer(cup(why='a, b ,] and , } \\" ,]')), indent=1)
     spoilt = re.sub(r"(\n\s*[\]}])", r" ,\1", text)
     assert spoilt != text
     with pytest.raises(ValueError):
@@ -89,7 +89,9 @@ def test_of_two_answers_the_last_with_affected_things_counts() -> None:
     assert read(f'{first} No, wait. {last} {{"confidence": 0.1}}') == PLAN
 
 
-@pytest.mark.parametrize("wrong", ["", "  \n", "I cannot help with that.", "{", "[]", "null", '"{}"', "{}", '{"a": 1}'])
+@pytest.mark.parametrize(
+    "wrong", ["", "  \n", "I cannot help with that.", "{", "[]", "null", '"{}"', "{}", '{"a": 1}']
+)
 def test_what_is_no_answer_is_refused(wrong: str) -> None:
     with pytest.raises(InputError, match="answer"):
         read(wrong)
@@ -170,8 +172,15 @@ def test_an_answer_may_be_long_but_not_endless() -> None:
 
 
 def test_nulls_stand_for_nothing() -> None:
-    empty = {"trajectory_path": None, "original_position_grid": None, "object_size_grids": None, "confidence": None}
-    said = answer(cup(**empty, grid_localizations=[cells((2, 3), (2, 4)), {"frame": 3, "grid_regions": None}, None]))
+    empty = {
+        "trajectory_path": None,
+        "original_position_grid": None,
+        "object_size_grids": None,
+        "confidence": None,
+    }
+    said = answer(
+        cup(**empty, grid_localizations=[cells((2, 3), (2, 4)), {"frame": 3, "grid_regions": None}, None])
+    )
     assert read(said | {"integral_belongings": None}) == PLAN
     hat = {"noun": "hat", "why": None, "grid_localizations": None}
     assert [b.noun for b in read(answer(cup(), integral_belongings=[hat, None])).belongings] == ["hat"]
@@ -241,7 +250,9 @@ EVERYWHERE = [(row, col) for row in range(GRID.rows) for col in range(GRID.cols)
 
 @pytest.mark.parametrize("category", list(Category))
 def test_what_covers_the_picture_is_offered_not_applied(category: Category) -> None:
-    flood = cup(noun="everything", category=category, grid_localizations=[cells((1, 1)), cells(*EVERYWHERE, frame=5)])
+    flood = cup(
+        noun="everything", category=category, grid_localizations=[cells((1, 1)), cells(*EVERYWHERE, frame=5)]
+    )
     plan = read(answer(flood, cup()))
     assert [thing.applied for thing in plan.affected] == [False, True]
     assert plan.notes == ("the everything would cover most of the picture: offered, not acted on",)
@@ -319,9 +330,16 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@given(st.fixed_dictionaries({"affected_objects": JSON | st.lists(st.dictionaries(
-    st.sampled_from(sorted({*answer_schema()["$defs"]["_Affected"]["properties"]})), JSON, max_size=6
-).map(lambda thing: cup() | thing), max_size=3)}, optional={"integral_belongings": JSON, "confidence": JSON}))  # fmt: skip
+THEIR_KEYS = sorted(answer_schema()["$defs"]["_Affected"]["properties"])
+ODD_THINGS = st.dictionaries(st.sampled_from(THEIR_KEYS), JSON, max_size=6).map(lambda thing: cup() | thing)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"affected_objects": JSON | st.lists(ODD_THINGS, max_size=3)},
+        optional={"integral_belongings": JSON, "confidence": JSON},
+    )
+)
 def test_any_json_is_read_or_refused_and_what_is_read_can_be_written(said: dict[str, Any]) -> None:
     try:
         plan = read(said)

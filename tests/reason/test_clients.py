@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from vlm_server import Reply, VlmServer, serving
 
 from aftermath.errors import InputError, ReasonerError
 from aftermath.reason import clients
 from aftermath.reason.answer import LARGEST_ANSWER, answer_schema
 from aftermath.reason.clients import Client, GeminiClient, OpenAiClient, Question
 from aftermath.reason.prompt import Picture
-from vlm_server import Reply, VlmServer, serving
 
 openai = pytest.importorskip("openai", reason="the extra vlm is not installed")
 pytest.importorskip("google.genai", reason="the extra vlm is not installed")
@@ -67,7 +67,9 @@ def films(tmp_path: Path) -> Iterator[Path]:
     yield path
 
 
-def failure(make: Make, *replies: Reply, timeout_s: float = 20, **how: Any) -> tuple[ReasonerError, VlmServer]:
+def failure(
+    make: Make, *replies: Reply, timeout_s: float = 20, **how: Any
+) -> tuple[ReasonerError, VlmServer]:
     """The error of asking, which holds in every case: one short line, without the key and without a cause."""
     with serving(*replies, **how) as server, pytest.raises(ReasonerError) as raised:
         client = make(server, timeout_s=timeout_s)
@@ -242,9 +244,7 @@ def test_a_server_that_goes_on_slowly_for_ever_is_given_up(make: Make) -> None:
     assert not error.lasting
 
 
-def test_a_server_that_goes_on_fast_for_ever_is_given_up(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_goes_on_fast_for_ever_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "_LARGEST_BODY", 1_000_000)
     error, _ = failure(make, Reply("x" * 20_000, endless=True))
     assert "no end" in str(error)
@@ -379,7 +379,7 @@ def test_an_address_must_be_one() -> None:
 
 def test_a_server_with_several_models_says_which() -> None:
     with serving(Reply(TEXT), models=("llava", f"qw\nen {KEY}")) as server:
-        with pytest.raises(ReasonerError, match="--vlm-model.* llava, qw en") as raised:
+        with pytest.raises(ReasonerError, match=r"--vlm-model.* llava, qw en") as raised:
             OpenAiClient(server.openai_url).ask(QUESTION)
         assert raised.value.lasting
         assert KEY not in str(raised.value)

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from vlm_server import Reply, serving
 
 from aftermath.core import Action, Clip, Grid
 from aftermath.errors import InputError, ReasonerError
@@ -19,7 +20,6 @@ from aftermath.reason.clients import OpenAiClient, Question
 from aftermath.reason.prompt import question_text, sampled_frames, shown_pictures
 from aftermath.reason.vlm import VlmReasoner, answers_folder
 from small_clip import scene
-from vlm_server import Reply, serving
 
 WIDTH, HEIGHT, NUM = 160, 120, 12
 GOOD = json.dumps({"affected_objects": [{"noun": "cup", "will_move": True}], "scene_description": "A table."})
@@ -92,7 +92,7 @@ def test_the_complaint_names_the_place(clip: Clip) -> None:
 
 def test_twice_bad_is_an_error_and_nothing_is_kept(clip: Clip) -> None:
     client = Scripted(BAD, BAD, GOOD)
-    with pytest.raises(ReasonerError, match="^scripted: no usable answer, asked twice: ") as raised:
+    with pytest.raises(ReasonerError, match=r"^scripted: no usable answer, asked twice: ") as raised:
         ask(client, clip)
     assert not raised.value.lasting
     assert ask(client, clip).affected[0].noun == "cup"
@@ -292,5 +292,3 @@ def test_what_is_written_in_a_frame_reaches_no_question_and_what_it_asks_for_is_
     plan = ask(Scripted(json.dumps(obeyed)), painted)
     assert (plan.applied, plan.belongings, len(plan.offered)) == ((), (), 2)
     assert all("offered, not acted on" in note for note in plan.notes)
-
-

@@ -73,7 +73,9 @@ class VlmReasoner:
                 question = replace(question, earlier=(*question.earlier, (answer or "(nothing)", complaint)))
                 wrong = error
                 continue
-            with contextlib.suppress(OSError, InputError):  # a home that cannot be written costs a request, not the run
+            with contextlib.suppress(
+                OSError, InputError
+            ):  # a home that cannot be written costs a request, not the run
                 place.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(place, lambda part, answer=answer: part.write_text(json.dumps(answer), "utf-8"))
             return plan
