@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -402,12 +401,11 @@ def test_gemini_asks_the_model_that_was_named() -> None:
         assert "models/gemini-x:" in server.asked[0][0]
 
 
-def test_nothing_is_printed(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
-    os.environ["GOOGLE_API_KEY"] = "another-key"  # monkeypatch has it removed again
-    try:
-        with serving(Reply(TEXT)) as server:
-            make(server).ask(QUESTION)
-        failure(make, Reply("no", 500))
-    finally:
-        del os.environ["GOOGLE_API_KEY"]
+def test_nothing_is_printed(
+    make: Make, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "another")
+    with serving(Reply(TEXT)) as server:
+        make(server).ask(QUESTION)
+    failure(make, Reply("no", 500))
     assert capfd.readouterr() == ("", "")
