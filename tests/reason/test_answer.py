@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftermath.core import Action, Category, Grid, Plan
@@ -310,6 +310,7 @@ def test_the_schema_asks_for_what_is_read_and_for_nothing_of_ours() -> None:
     assert references <= set(schema["$defs"])
 
 
+@settings(derandomize=True)
 @given(st.text(max_size=300))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for whole in (text, f'{{"affected_objects": {text}', json.dumps({"affected_objects": [{"noun": text}]})):
@@ -334,6 +335,7 @@ THEIR_KEYS = sorted(answer_schema()["$defs"]["_Affected"]["properties"])
 ODD_THINGS = st.dictionaries(st.sampled_from(THEIR_KEYS), JSON, max_size=6).map(lambda thing: cup() | thing)
 
 
+@settings(derandomize=True)
 @given(
     st.fixed_dictionaries(
         {"affected_objects": JSON | st.lists(ODD_THINGS, max_size=3)},
@@ -361,6 +363,7 @@ THINGS = st.builds(
 )
 
 
+@settings(derandomize=True)
 @given(st.lists(THINGS, max_size=4), WORDS, WORDS, st.sampled_from([None, 2]))
 def test_any_good_answer_is_read_the_same_whatever_prose_is_round_it(
     things: list[dict[str, Any]], before: str, after: str, indent: int | None
