@@ -39,13 +39,15 @@ def decide(session: Session, primary: np.ndarray, scene: Scene, steps: Steps) ->
     motion = MotionReasoner(options.picture_height_m)
     segmenter = build_segmenter(options, session.warn)
 
-    def ask(*more: Hint) -> Reasoning:
+    def ask(*more: Hint, checked: bool = False) -> Reasoning:
         told = request.scaled_hints(clip)
         try:
             return motion.reason(clip, primary, scene, (*told, *more), steps)
         except InputError:  # it saw nothing there: what a segmenter sees may help it
             seen = [_seen(hint, clip, primary, scene, segmenter) for hint in (*told, *more)]
-            for hint in seen[: len(told)]:  # a plan may say that a plank is a thing all the same
+            for hint in (
+                seen if checked else seen[: len(told)]
+            ):  # a plan may say that a plank is a thing all the same
                 _check_thing(hint, clip, primary)
             return motion.reason(clip, primary, scene, tuple(seen), steps)
 
@@ -87,7 +89,7 @@ def _with_model(
     except ReasonerError as error:
         if error.lasting:
             raise
-        session.warn(f"{error}; what moves alone decided what is affected")
+        session.warn(f"{error}; what moves alone decided what is affected (--fresh asks again)")
         return found
     model = _grounded(plan, found, grounding, follow)
     both = options.reasoner in (ReasonerName.MOTION_GEMINI, ReasonerName.MOTION_OPENAI)
@@ -101,6 +103,9 @@ def _grounded(plan: Plan, found: Reasoning, grounding: Grounding, follow: _Follo
     masks: dict[str, np.ndarray] = {}
     notes = list(plan.notes)
     for thing in plan.affected:
+        if not thing.applied:  # it would cover the picture, so no pixels are looked for
+            things.append(replace(thing, path=()))
+            continue
         told = _with_pixels(thing, cast, grounding, follow)
         if isinstance(told, str):
             notes.append(f"{thing.noun} {thing.action}, said by the model: {told}")
@@ -178,7 +183,7 @@ def _with_path(
         hint = Hint(start.x * sx, start.y * sy, start.frame, Action.FALLS, noun=trajectory.name)
         known = ", ".join(f"{one.noun} ({one.id})" for one in things if one.action is not Action.VANISHES)
         try:
-            seen = ask(hint)
+            seen = ask(hint, checked=True)
         except InputError as error:
             raise InputError(
                 f"trajectory {trajectory.name!r}",

@@ -97,6 +97,11 @@ def reason(session: Session, primary: np.ndarray, scene: Scene) -> Reasoning:
     return from_arrays(arrays)
 
 
+def _asks_a_model(session: Session) -> bool:
+    """Whether a language model is asked in this run, or was for it."""
+    return session.options.reasoner is not ReasonerName.MOTION and session.request.plan is None
+
+
 def regions(session: Session, primary: np.ndarray, scene: Scene, reasoning: Reasoning) -> Quadmask:
     """The quadmask at the analysed size; one that the user gave is used as it is."""
     from aftermath.reason.regions import build_quadmask
@@ -242,11 +247,9 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
 def notes(session: Session, reasoning: Reasoning, levels: Quadmask) -> tuple[str, ...]:
     """What to know of a run: where a model and motion agree, and how far findings reach in a quadmask of the user's."""
     if session.request.quadmask is None:
-        asked_a_model = session.options.reasoner is not ReasonerName.MOTION and session.request.plan is None
-        told = [
-            note for note in reasoning.plan.notes if not note.startswith("the camera is ")
-        ]  # said elsewhere
-        return tuple(told) if asked_a_model else ()
+        # what the camera is, is said elsewhere
+        told = tuple(note for note in reasoning.plan.notes if not note.startswith("the camera is "))
+        return told if _asks_a_model(session) else ()
     told = ["the quadmask is used as it was given: findings are acted on inside it only"]
     for thing in reasoning.plan.applied:
         mask = reasoning.masks.get(thing.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,29 +18,38 @@ _PIECES = 7
 @dataclass(frozen=True)
 class Reply:
     """One answer. ``status`` other than 200 is an error with ``text`` as its message; ``cut`` ends the body after so
-    many bytes; ``pause_s`` is waited before it; ``headers`` are added."""
+    many bytes; ``pause_s`` is waited before it; ``headers`` are added; ``raw`` is the body as it is; ``endless`` sends
+    the text again and again, every ``pause_s``, until nobody listens."""
 
     text: str = ""
     status: int = 200
     cut: int | None = None
     pause_s: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
+    raw: bytes | None = None
+    endless: bool = False
 
 
 class VlmServer:
     """Gives its ``replies`` in turn, the last one for ever. ``asked`` holds every request's path and body."""
 
     def __init__(
-        self, *replies: Reply, streams: bool = True, structured: bool = True, models: tuple[str, ...] = ("m",)
+        self,
+        *replies: Reply,
+        streams: bool = True,
+        structured: bool = True,
+        models: tuple[str, ...] = ("m",),
+        film: str = "ACTIVE",
     ) -> None:
         self.replies, self.streams, self.structured, self.models = list(replies), streams, structured, models
+        self.film = film
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self.uploaded: list[bytes] = []
         self.deleted: list[str] = []
+        self.stopped = threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.root = f"http://127.0.0.1:{self._server.server_port}"
         self.openai_url = f"{self.root}/v1"
 
@@ -58,6 +66,7 @@ class VlmServer:
         self._server.serve_forever(poll_interval=0.02)
 
     def stop(self) -> None:
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -75,6 +84,13 @@ def serving(*replies: Reply, **how: Any) -> Iterator[VlmServer]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is none."""
+
+
 def _handler(vlm: VlmServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -88,8 +104,8 @@ def _handler(vlm: VlmServer) -> type[BaseHTTPRequestHandler]:
                     {"id": name, "object": "model", "created": 0, "owned_by": "us"} for name in vlm.models
                 ]
                 return self.send(200, json.dumps({"object": "list", "data": listed}).encode())
-            if self.path.startswith("/v1beta/files/"):
-                return self.send(200, json.dumps(self.file("ACTIVE")).encode())
+            if "/files/" in self.path:
+                return self.send(200, json.dumps(self.file(vlm.film)).encode())
             return self.send(404, b"{}")
 
         def do_DELETE(self) -> None:
@@ -106,12 +122,16 @@ def _handler(vlm: VlmServer) -> type[BaseHTTPRequestHandler]:
             if "response_format" in body and not vlm.structured:
                 return self.error(400, "response_format is not supported")
             reply = vlm.next_reply()
-            time.sleep(reply.pause_s)
+            gemini = "enerateContent" in self.path
+            frame = _gemini if gemini else _openai
+            if reply.endless:
+                return self.never_end(f"data: {json.dumps(frame(reply.text, True))}\n\n".encode(), reply)
+            vlm.stopped.wait(reply.pause_s)
+            if reply.raw is not None:
+                return self.send(reply.status, reply.raw, reply)
             if reply.status != 200:
                 return self.error(reply.status, reply.text, reply.headers)
-            gemini = "enerateContent" in self.path
             wanted = "streamGenerateContent" in self.path or body.get("stream", False)
-            frame = _gemini if gemini else _openai
             if not (wanted and vlm.streams):
                 return self.send(200, json.dumps(frame(reply.text, False)).encode(), reply)
             step = max(1, -(-len(reply.text) // _PIECES))
@@ -137,6 +157,14 @@ def _handler(vlm: VlmServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body[: reply.cut if reply else None])
             if reply and reply.cut is not None:
                 self.close_connection = True
+
+        def never_end(self, event: bytes, reply: Reply) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.close_connection = True
+            while not vlm.stopped.wait(reply.pause_s):
+                self.wfile.write(event)
 
         def upload(self, data: bytes) -> None:
             if "start" in self.headers.get("X-Goog-Upload-Command", ""):

@@ -27,7 +27,7 @@ _LEVEL = 0.8  # how sure a finding is of which nobody says how sure
 
 
 class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class _Cell(_Lenient):

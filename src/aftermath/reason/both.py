@@ -23,7 +23,7 @@ def joined(motion: Reasoning, model: Reasoning) -> Reasoning:
     actions for one thing, what was measured is followed if it is sure, and the plan's notes say so."""
     findings: list[AffectedObject] = []
     notes: list[str] = []
-    left = list(model.plan.affected)
+    left = list(model.plan.applied)
     for ours in motion.plan.affected:
         theirs = _same(ours, left, motion.masks, model.masks)
         if theirs is None:
@@ -36,9 +36,9 @@ def joined(motion: Reasoning, model: Reasoning) -> Reasoning:
         finding, note = _agreed(ours, theirs)
         findings.append(finding)
         notes.append(note)
-    findings += left
+    findings += [*left, *model.plan.offered]
     notes += [f"{thing.noun} {thing.action}: said by the model; motion does not show it" for thing in left]
-    used = {thing.id for thing in left}
+    used = {thing.id for thing in (*left, *model.plan.offered)}
     masks = {**motion.masks, **{name: mask for name, mask in model.masks.items() if name in used}}
     return _reasoning(motion, model, findings, masks, notes, f"motion+{model.plan.reasoner}")
 
@@ -48,8 +48,10 @@ def told_by_model(motion: Reasoning, model: Reasoning) -> Reasoning:
     said = [thing for thing in motion.plan.affected if thing.confidence == 1]
     others = [t for t in model.plan.affected if _same(t, said, model.masks, motion.masks) is None]
     masks = {
-        **{thing.id: motion.masks[thing.id] for thing in said if thing.id in motion.masks},
-        **model.masks,
+        thing.id: theirs[thing.id]
+        for things, theirs in ((said, motion.masks), (others, model.masks))
+        for thing in things
+        if thing.id in theirs
     }
     return _reasoning(motion, model, [*said, *others], masks, [], model.plan.reasoner)
 
@@ -97,15 +99,18 @@ def _same(
     masks: Mapping[str, np.ndarray],
     their_masks: Mapping[str, np.ndarray],
 ) -> AffectedObject | None:
-    """The one of ``others`` that is the same thing."""
+    """The one of ``others`` that is the same thing: by its name in the scene, or else by where it is."""
+    others = list(others)
+    for other in others:
+        if thing.id == other.id:
+            return other
     for other in others:
         if _one_light(thing, other, masks, their_masks):
             return other
         a, b = masks.get(thing.id), their_masks.get(other.id)
         if a is None or b is None or _is_light(thing) or _is_light(other):
             continue
-        both, either = np.count_nonzero(a & b), np.count_nonzero(a | b)
-        if thing.id == other.id or both >= _SAME_THING * max(1, either):
+        if np.count_nonzero(a & b) >= _SAME_THING * max(1, np.count_nonzero(a | b)):
             return other
     return None
 

@@ -73,7 +73,9 @@ class VlmReasoner:
                 question = replace(question, earlier=(*question.earlier, (answer or "(nothing)", complaint)))
                 wrong = error
                 continue
-            with contextlib.suppress(OSError):  # a home that cannot be written costs a request, not the run
+            with contextlib.suppress(
+                OSError, InputError
+            ):  # a home that cannot be written costs a request, not the run
                 place.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(place, lambda part, answer=answer: part.write_text(json.dumps(answer), "utf-8"))
             return plan
@@ -110,6 +112,6 @@ def _kept(place: Path) -> str | None:
     """An answer that was kept; None where there is none that can be read."""
     try:
         answer = json.loads(place.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, str) else None
