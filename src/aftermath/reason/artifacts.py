@@ -62,7 +62,9 @@ def _to_its_edge(light: np.ndarray, frame: np.ndarray, scene: Scene, t: int) -> 
     box = Box.of_mask(most)
     assert box is not None
     here = box.grown(_FADE_PX).slices(light.shape[1], light.shape[0])
-    plate, known = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], light.shape, scene.bend(t))
+    plate, known = plate_in_frame(
+        scene.plate, scene.seen, scene.camera.to_plate[t], light.shape, scene.bend(t)
+    )
     change = channel_max(np.abs(_smooth(frame[here]) - _smooth(plate[here])))
     midst = light[here] & known[here]
     if not midst.any() or np.median(change[midst]) < _FADE_LEVELS:
