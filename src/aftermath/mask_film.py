@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ def _marks(ways: list[_Way], clip: Clip, size: tuple[int, int], text_px: int) ->
         marked, last = -1, None
         for t, place in way.items():
             mark = int((clip.times_s[t] - clip.times_s[min(way)]) / _MARKS_S + 1e-6)
-            near = last is not None and np.hypot(place[0] - last[0], place[1] - last[1]) <= 1.2 * text_px
+            others = (last, None if t == rest else way[rest])  # the time at which it rests matters most
+            near = any(o and math.dist(place, o) <= 1.2 * text_px for o in others)
             if near or (mark == marked and t != rest):
                 continue
             text = f"{clip.times_s[t]:.2f} s"
