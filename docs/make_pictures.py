@@ -21,6 +21,7 @@ from model_answers import model_answer  # noqa: E402
 from vlm_server import Reply, serving  # noqa: E402
 
 import aftermath  # noqa: E402
+from aftermath.config import ReasonerName  # noqa: E402
 from aftermath.media.masks import read_quadmask  # noqa: E402
 from aftermath.media.video import read_frames  # noqa: E402
 from aftermath.preview import PAPER, save_picture, write  # noqa: E402
@@ -38,7 +39,7 @@ def main() -> None:
         save("film", film(ball, 31))
         save("quadmask", values(ball, 31))
         with serving(Reply(json.dumps(model_answer("support")))) as server:
-            options = aftermath.MaskOptions(reasoner="motion+openai", vlm_url=server.openai_url)
+            options = aftermath.MaskOptions(reasoner=ReasonerName.MOTION_OPENAI, vlm_url=server.openai_url)
             crate = aftermath.mask(_SUPPORT, q, boxes=["272,158,400,285"], options=options, fresh=True)
         save("model", film(crate, 9))
         save("grid", cv2.imread(str(shown(crate)))[..., ::-1])

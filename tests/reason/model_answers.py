@@ -12,7 +12,7 @@ import numpy as np
 from aftermath.core import Box, Grid, Level
 from aftermath.media.masks import read_quadmask
 
-__all__ = ["EXAMPLES", "NAMES", "model_answer", "truth", "true_levels"]
+__all__ = ["EXAMPLES", "NAMES", "model_answer", "true_levels", "truth"]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("collision", "control", "passer", "support")
