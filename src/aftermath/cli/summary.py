@@ -42,7 +42,8 @@ def as_text(result: Result, going_on: Sequence[str] = ()) -> str:
         lines.append(f"  painted   by the engine {result.engine} ({result.engine_why})")
     if result.invented_share is not None:
         lines.append(f"  invented  {_invented(result.invented_share)}")
-    lines += [f"  note      {note}" for note in result.notes]
+    camera = f"the camera is {result.camera}"  # that stands above
+    lines += [f"  note      {note}" for note in result.notes if note != camera]
     lines.append(f"  look at   {result.mask_preview or result.contact_sheet}")
     if going_on:
         # inside `uv run` the program is not on the path of the shell that it came from
