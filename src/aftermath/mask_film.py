@@ -38,7 +38,7 @@ class _Mark:
 
 
 def mask_film(clip: Clip, quadmask: Quadmask, plan: Plan) -> Iterator[np.ndarray]:
-    """Frames, uint8 (H, W, 3), RGB, with even sides: the object red, what is affected amber, both at once violet.
+    """Frames, uint8 (H, W, 3), RGB, with even sides: the object red, what is affected amber, both at once orange.
 
     ``quadmask`` at the size of ``clip``. The way of each thing is drawn with seconds along it, and a ring where the
     thing is now; below stands what happens to each, and why.

@@ -18,8 +18,8 @@ _GAP_PX = 6
 _LABEL_PX = 30
 PAPER = (24, 24, 26)
 INK = (235, 235, 235)
-LEVEL_COLOURS = {Level.PRIMARY: (230, 60, 60), Level.OVERLAP: (170, 90, 255), Level.AFFECTED: (255, 205, 60)}
-_LEGEND = "quadmask: red = the object, amber = affected by it, violet = both"
+LEVEL_COLOURS = {Level.PRIMARY: (225, 40, 60), Level.OVERLAP: (255, 130, 0), Level.AFFECTED: (255, 215, 80)}
+_LEGEND = "quadmask: red = the object, amber = affected by it, orange = both"
 
 
 def contact_sheet(before: Clip, quadmask: Quadmask, after: Clip | None) -> np.ndarray:

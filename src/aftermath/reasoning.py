@@ -176,7 +176,7 @@ def _with_path(
     """The thing that is meant, by its name or else by where the way begins, goes that way."""
     things = found.plan.affected
     start = trajectory.path[0]
-    thing = _named(trajectory.name, start, things)
+    thing = _named(trajectory.name, start, things) or _pointed_at(start, things, found, clip)
     masks = dict(found.masks)
     if thing is None:
         sx, sy = clip.scale
@@ -198,10 +198,33 @@ def _with_path(
     action = Action.GOES_ON if thing.action is Action.STAYS else thing.action
     frames = (min(thing.frames[0], start.frame), found.plan.num_frames)
     led = replace(
-        thing, path=trajectory.path, directed=True, applied=True, action=action, frames=frames, confidence=1.0
+        thing,
+        path=trajectory.path,
+        why="the user gave its way",
+        directed=True,
+        applied=True,
+        action=action,
+        frames=frames,
+        confidence=1.0,
     )
     things = tuple(led if one.id == thing.id else one for one in things)
     return replace(found, plan=found.plan.with_affected(things), masks=masks)
+
+
+def _pointed_at(
+    start: PathPoint, things: tuple[AffectedObject, ...], found: Reasoning, clip: Clip
+) -> AffectedObject | None:
+    """The finding that is seen where a way begins, whatever it is called."""
+    sx, sy = clip.scale
+    y, x = min(int(start.y * sy), clip.height - 1), min(int(start.x * sx), clip.width - 1)
+    here = [
+        one
+        for one in things
+        if one.action is not Action.VANISHES
+        and one.id in found.masks
+        and found.masks[one.id][start.frame, y, x]
+    ]
+    return next(iter(here), None)
 
 
 def _named(name: str, start: PathPoint, things: tuple[AffectedObject, ...]) -> AffectedObject | None:
@@ -245,6 +268,9 @@ def _follow(
         else:
             session.warn(f"the plan's {thing.noun} was not found in frame {thing.frames[0]}: not acted on")
         things.append(thing)
+    if not session.follows_edit and not any(thing.action is Action.VANISHES for thing in things):
+        for light in (one for one in found.plan.applied if one.action is Action.VANISHES):
+            session.warn(f"the plan does not name the {light.noun}, which was found: it stays in the picture")
     return Reasoning(plan.with_affected(tuple(things)), masks)
 
 

@@ -131,14 +131,14 @@ def write_quadmask(session: Session, levels: Quadmask) -> Path:
 def copy_quadmask(session: Session, quadmask: Path) -> None:
     """The quadmask as the output, in the form that the output's suffix asks for. Raises `InputError` where somebody
     painted in it since it was made."""
-    if session.folder.changed(Stage.OUTPUT, session.output):
+    if session.folder.changed(Stage.MASK_OUTPUT, session.output):
         raise InputError(
             f"{session.output}",
             "it was changed since it was made, which would be lost",
             f"use it with remove --quadmask {session.output}, give -o another name, or forget it with --fresh",
         )
     session.produce(
-        Stage.OUTPUT,
+        Stage.MASK_OUTPUT,
         lambda steps: write_masks(session.output, read_masks(quadmask), session.info.frame_rate),
         target=session.output,
         output=session.output.suffix,
@@ -284,7 +284,7 @@ def _named(session: Session, finder: TextFinder | None) -> Prompts:
     drawn = picture(clip.frames[matches[0].frame], matches)
     file = session.folder.root / "matches.png"
     write_whole(file, lambda part: save_picture(part, drawn))
-    if len(matches) > len(taken):
+    if len(matches) > len(taken) and not request.pick:
         listed = ", ".join(
             f"{number} {match.phrase} ({match.score:.2f}{'' if match in taken else ', left'})"
             for number, match in enumerate(matches, 1)

@@ -57,6 +57,7 @@ class Stage(StrEnum):
     REGIONS = "regions"
     QUADMASK = "quadmask"
     OUTPUT = "output"
+    MASK_OUTPUT = "mask_output"
     CONTACT_SHEET = "contact_sheet"
     MASK_PREVIEW = "mask_preview"
     SIDE_BY_SIDE = "side_by_side"

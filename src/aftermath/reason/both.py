@@ -82,7 +82,8 @@ def _agreed(ours: AffectedObject, theirs: AffectedObject) -> tuple[AffectedObjec
         return ours, f"{ours.noun} {ours.action}: said by the user; the model says it {theirs.action}"
     if ours.action is theirs.action:
         sure = 1 - (1 - ours.confidence) * (1 - theirs.confidence)
-        why = f"{ours.why}; {theirs.why}" if theirs.why else ours.why
+        parts = [ours.why] if ours.applied or not theirs.why else []  # what was only a guess is no reason now
+        why = "; ".join([*parts, *([theirs.why] if theirs.why else [])])
         both = replace(ours, noun=theirs.noun, why=why, confidence=sure, applied=True)
         return both, f"{theirs.noun} {ours.action}: motion and the model agree"
     followed, other = (ours, theirs) if ours.confidence >= _SURE else (theirs, ours)

@@ -69,8 +69,9 @@ def _mirrored(mask: np.ndarray) -> np.ndarray:
     """``mask``, bool (H, W), with left and right swapped in place: what was turned or blown has an upright axis."""
     columns = np.flatnonzero(mask.any(axis=0))
     out = np.zeros_like(mask)
-    window = slice(columns[0], columns[-1] + 1)
-    out[:, window] = mask[:, window][:, ::-1]
+    if columns.size:
+        window = slice(columns[0], columns[-1] + 1)
+        out[:, window] = mask[:, window][:, ::-1]
     return out
 
 
