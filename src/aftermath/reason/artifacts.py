@@ -23,7 +23,7 @@ _TRAVEL, _BESIDE = 1.5, 2.0  # of its size: how far it must go, and how far from
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
 _AT_FOOT = 0.3  # share of its contact with the object
 _COLOR_BINS, _COMMON_SHARE = 40, 0.004
-_FADE_PX, _FADE_LEVELS = 4, 3.0  # of 255: a shadow's last fade is still a shadow
+_FADE_PX, _FADE_LEVELS = 4, 5.0  # of 255: a shadow's last fade is still a shadow
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
@@ -68,7 +68,7 @@ def _to_its_edge(light: np.ndarray, frame: np.ndarray, scene: Scene, t: int) -> 
     change = channel_max(np.abs(_smooth(frame[here]) - _smooth(plate[here])))
     midst = light[here] & known[here]
     if not midst.any() or np.median(change[midst]) < _FADE_LEVELS:
-        return most
+        return _grown(light, 3)
     out = light.copy()
     fading = known[here] & (change > _FADE_LEVELS)
     out[here] |= _grown(light[here], 1) | (most[here] & (fading | ~known[here]))
