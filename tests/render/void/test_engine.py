@@ -75,6 +75,19 @@ def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Pat
     assert not np.array_equal(first, painted("d.mkv", guidance=7))
 
 
+def test_what_a_model_said_of_the_scene_is_the_prompt(clip: Path, model: Path, tmp_path: Path):
+    plan = tmp_path / "vlm_analysis.json"
+    options = dataclasses.replace(SMALL, model=str(model), fast=True)
+    for name, scene, told in (("a.mkv", "an empty table", False), ("b.mkv", "", True)):
+        plan.write_text(json.dumps({"affected_objects": [], "scene_description": scene}))
+        result = aftermath.remove(clip, tmp_path / name, boxes=[BOX], plan=plan, options=options)
+        assert any("--prompt" in line for line in result.warnings) == told
+    first, second = (
+        np.stack([frame.rgb() for frame in read_frames(tmp_path / name)]) for name in ("a.mkv", "b.mkv")
+    )
+    assert not np.array_equal(first, second)
+
+
 def test_the_published_weights_are_found_where_the_hub_keeps_them(
     cli: Cli, environment: dict[str, str], clip: Path, model: Path, tmp_path: Path
 ):
