@@ -34,7 +34,7 @@ def build_quadmask(
         if mask is None:
             continue
         if thing.action is Action.VANISHES:
-            affected |= mask
+            affected |= mask & ~primary  # behind the object it changes nothing: the place is filled all the same
             first_light |= mask[0]
         elif thing.in_place:
             affected |= _grown(mask, _HALO_PX)
