@@ -24,6 +24,7 @@ _REACH = 1.1  # of the object's size: how far a still object's shadow is looked 
 _AT_FOOT = 0.3  # share of its contact with the object
 _COLOR_BINS, _COMMON_SHARE = 40, 0.004
 _FADE_PX, _FADE_LEVELS = 4, 5.0  # of 255: a shadow's last fade is still a shadow
+_OUTSIDE_PX = 21
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
@@ -49,14 +50,15 @@ def find_artifacts(
     _settle(attached, clip, primary, scene)
     for t, (gone, others) in enumerate(zip(primary, ignore, strict=True)):
         light = _tidy(attached[t] & ~gone & ~others)
-        attached[t] = _to_its_edge(light, clip.frames[t], scene, t) if light.any() else light
+        attached[t] = _to_its_edge(light, clip.frames[t], scene, t, gone) if light.any() else light
     return attached
 
 
-def _to_its_edge(light: np.ndarray, frame: np.ndarray, scene: Scene, t: int) -> np.ndarray:
+def _to_its_edge(light: np.ndarray, frame: np.ndarray, scene: Scene, t: int, gone: np.ndarray) -> np.ndarray:
     """``light``, boolean (H, W), grown to its last fade: as far as the frame still differs from what stands behind.
 
-    Where it does not differ even in its midst the plate holds it too and tells nothing: grown by a fixed width.
+    Where it does not differ even in its midst the plate holds it too and tells nothing: then as far as the frame
+    differs from what lies a little further out. ``gone`` boolean (H, W): the object.
     """
     most = _grown(light, _FADE_PX)
     box = Box.of_mask(most)
@@ -68,11 +70,24 @@ def _to_its_edge(light: np.ndarray, frame: np.ndarray, scene: Scene, t: int) -> 
     change = channel_max(np.abs(_smooth(frame[here]) - _smooth(plate[here])))
     midst = light[here] & known[here]
     if not midst.any() or np.median(change[midst]) < _FADE_LEVELS:
-        return _grown(light, 3)
+        out = light.copy()
+        out[here] |= _grown(light[here], 1) | (
+            most[here] & _unlike_outside(frame[here], most[here] | gone[here])
+        )
+        return out
     out = light.copy()
     fading = known[here] & (change > _FADE_LEVELS)
     out[here] |= _grown(light[here], 1) | (most[here] & (fading | ~known[here]))
     return out
+
+
+def _unlike_outside(frame: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Where ``frame``, uint8 (h, w, 3), differs from the mean of what lies near and not ``inside``; boolean (h, w)."""
+    outside = (~inside).astype(np.float32)
+    size = (_OUTSIDE_PX, _OUTSIDE_PX)
+    weight = np.maximum(cv2.blur(outside, size), 1e-3)[..., None]
+    mean = cv2.blur(frame * outside[..., None], size) / weight
+    return channel_max(np.abs(_smooth(frame) - mean)) > _FADE_LEVELS
 
 
 def _smooth(picture: np.ndarray) -> np.ndarray:

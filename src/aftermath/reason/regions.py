@@ -15,6 +15,7 @@ from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, put, stamp
 __all__ = ["build_quadmask"]
 
 _HALO_PX = 3  # blur, anti-aliasing and compression carry an object's colour this far past its mask
+_HALO_OUTLINED_PX = 2  # past one that was cut along its outline
 _SHADE_SEEN = 0.04  # of the shadow's depth
 
 
@@ -34,7 +35,9 @@ def build_quadmask(
         if mask is None:
             continue
         if thing.action is Action.VANISHES:
-            affected |= mask & ~primary  # behind the object it changes nothing: the place is filled all the same
+            affected |= (
+                mask & ~primary
+            )  # behind the object it changes nothing: the place is filled all the same
             first_light |= mask[0]
         elif thing.in_place:
             affected |= _grown(mask, _HALO_PX)
@@ -66,10 +69,10 @@ def _moved(
         if mask[t].any():
             seen = cut_sprite(mask[t], scene, t, primary[t], outlined=thing.outlined)
             if seen is not None:
-                stamp(out[t], _soft_shape(seen), seen, *seen.center)
+                stamp(out[t], _soft_shape(seen, thing), seen, *seen.center)
     sprite = cut_sprite(mask[source], scene, source, primary[source], outlined=thing.outlined)
     assert sprite is not None
-    shape = _soft_shape(sprite)
+    shape = _soft_shape(sprite, thing)
     sx, sy = clip.scale
     if thing.action is Action.STAYS and not thing.path:
         for t in range(first, last):
@@ -112,9 +115,9 @@ def _carried_by_camera(scene: Scene, sprite: Sprite, t: int) -> tuple[float, flo
     return x / w, y / w
 
 
-def _soft_shape(sprite: Sprite) -> np.ndarray:
+def _soft_shape(sprite: Sprite, thing: AffectedObject) -> np.ndarray:
     """The thing, its shadow and a halo, boolean, in the sprite's window."""
-    return _grown_frame(sprite.whole, _HALO_PX)
+    return _grown_frame(sprite.whole, _HALO_OUTLINED_PX if thing.outlined else _HALO_PX)
 
 
 def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
