@@ -42,7 +42,7 @@ def test_affected_regions_fit_the_truth(name: str, tmp_path: Path, monkeypatch: 
             levels = np.stack(list(read_quadmask(out, expect=true.shape)))
             ours, theirs = affected(levels), affected(true)
             fits = np.count_nonzero(ours & theirs) / np.count_nonzero(ours | theirs)
-            assert fits >= LEAST[reasoner].get(name, 0.6 if reasoner == "motion" else 0.7), reasoner
+            assert fits >= LEAST[reasoner].get(name, 0.6 if reasoner == "motion" else 0.75), reasoner
             kept = true == Level.KEEP
             assert np.count_nonzero(kept & (levels < Level.KEEP)) <= KEPT_TOUCHED * np.count_nonzero(kept)
             acted = sorted(str(t.action) for t in result.plan.applied if t.action != "vanishes")
