@@ -1,0 +1,73 @@
+"""The quadmask from the three renderings, and whether a pair is worth keeping. Pure, numpy and OpenCV."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from aftermath.core import Level
+
+__all__ = ["DIFFERENCE", "quadmask_of", "reason_to_reject"]
+
+DIFFERENCE = 10  # of 255, on any channel: what counts as another look; the reference takes 15 and no shadows
+_SPECK_PX = 12  # smaller changes are noise of the shadow map
+_MIN_OBJECT_PX = 60  # on the frame that shows most of it, at 384x224
+_MIN_CHANGE_PX = 40
+_MIN_MOVED_M = 0.03
+_NO_MOVED_M = 1e-3
+_NOMINAL_PX = 384 * 224
+
+
+def quadmask_of(primary: np.ndarray, seen: np.ndarray, unseen: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The four levels, uint8 (T, H, W).
+
+    ``primary``: boolean (T, H, W), the removed's own pixels; the renderings, uint8 (T, H, W, 3): ``seen`` shows
+    all, in ``unseen`` the removed are invisible but act, ``truth`` was simulated without them. Affected is what
+    differs between the first and the last outside of the removed (shadow and reflection count), and between the
+    last two inside. Frame 0 has no affected pixels, for the weights were trained so.
+    """
+    values = np.full(primary.shape, Level.KEEP, np.uint8)
+    values[primary] = Level.PRIMARY
+    for t in range(1, len(primary)):
+        outside = _tidy(_differs(seen[t], truth[t]) & ~primary[t])
+        inside = _tidy(_differs(unseen[t], truth[t]) & primary[t])
+        values[t][outside & ~primary[t]] = Level.AFFECTED
+        values[t][inside & primary[t]] = Level.OVERLAP
+    return values
+
+
+def reason_to_reject(
+    quadmask: np.ndarray, physics: np.ndarray, moved_m: dict[str, float], *, interacts: bool
+) -> str:
+    """Why a pair teaches nothing, in words; empty where it does.
+
+    ``physics``: boolean (T, H, W), where the motion of what stays changed the picture; ``moved_m``: how far each
+    thing that stays is from itself in the other world; ``interacts``: whether the family promises that any is.
+    """
+    scale = quadmask[0].size / _NOMINAL_PX
+    object_px = (quadmask <= Level.OVERLAP).sum(axis=(1, 2)).max()
+    if object_px < _MIN_OBJECT_PX * scale:
+        return "the object is hardly seen"
+    if object_px > 0.4 * quadmask[0].size:
+        return "the object fills the picture"
+    furthest = max(moved_m.values(), default=0.0)
+    if not interacts:
+        return "" if furthest < _NO_MOVED_M else "something else moves differently"
+    if furthest < _MIN_MOVED_M:
+        return "nothing moves differently"
+    if physics.sum(axis=(1, 2)).max() < _MIN_CHANGE_PX * scale:
+        return "nothing visible changes"
+    return ""
+
+
+def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return cv2.absdiff(one, other).max(axis=-1) >= DIFFERENCE
+
+
+def _tidy(mask: np.ndarray) -> np.ndarray:
+    """Close pinholes and drop specks of a boolean (H, W)."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
+    large = stats[:, cv2.CC_STAT_AREA] >= _SPECK_PX
+    large[0] = False
+    return large[np.asarray(labels, np.intp)]
