@@ -7,11 +7,12 @@ import numpy as np
 
 from aftermath.core import Level
 
-__all__ = ["DIFFERENCE", "quadmask_of", "reason_to_reject"]
+__all__ = ["DIFFERENCE", "differs", "quadmask_of", "reason_to_reject", "still_alike"]
 
 DIFFERENCE = 10  # of 255, on any channel: what counts as another look; the reference takes 15 and no shadows
 _SPECK_PX = 12  # smaller changes are noise of the shadow map
 _MIN_OBJECT_PX = 60  # on the frame that shows most of it, at 384x224
+_MAX_OBJECT_SHARE = 0.4
 _MIN_CHANGE_PX = 40
 _MIN_MOVED_M = 0.03
 _NO_MOVED_M = 1e-3
@@ -29,38 +30,43 @@ def quadmask_of(primary: np.ndarray, seen: np.ndarray, unseen: np.ndarray, truth
     values = np.full(primary.shape, Level.KEEP, np.uint8)
     values[primary] = Level.PRIMARY
     for t in range(1, len(primary)):
-        outside = _tidy(_differs(seen[t], truth[t]) & ~primary[t])
-        inside = _tidy(_differs(unseen[t], truth[t]) & primary[t])
+        outside = _tidy(differs(seen[t], truth[t]) & ~primary[t])
+        inside = _tidy(differs(unseen[t], truth[t]) & primary[t])
         values[t][outside & ~primary[t]] = Level.AFFECTED
         values[t][inside & primary[t]] = Level.OVERLAP
     return values
 
 
-def reason_to_reject(
-    quadmask: np.ndarray, physics: np.ndarray, moved_m: dict[str, float], *, interacts: bool
-) -> str:
+def still_alike(moved_m: dict[str, float], *, interacts: bool) -> str:
+    """Why the two worlds are of no use, by motion alone; empty where they are.
+
+    ``moved_m``: how far each thing that stays is from itself in the other world; ``interacts``: whether the family
+    promises that any is.
+    """
+    furthest = max(moved_m.values(), default=0.0)
+    if not interacts:
+        return "" if furthest < _NO_MOVED_M else "something else moves differently"
+    return "" if furthest > _MIN_MOVED_M else "nothing moves differently"
+
+
+def reason_to_reject(quadmask: np.ndarray, physics: np.ndarray, *, interacts: bool) -> str:
     """Why a pair teaches nothing, in words; empty where it does.
 
-    ``physics``: boolean (T, H, W), where the motion of what stays changed the picture; ``moved_m``: how far each
-    thing that stays is from itself in the other world; ``interacts``: whether the family promises that any is.
+    ``physics``: boolean (T, H, W), where the motion of what stays changed the picture.
     """
     scale = quadmask[0].size / _NOMINAL_PX
     object_px = (quadmask <= Level.OVERLAP).sum(axis=(1, 2)).max()
     if object_px < _MIN_OBJECT_PX * scale:
         return "the object is hardly seen"
-    if object_px > 0.4 * quadmask[0].size:
+    if object_px > _MAX_OBJECT_SHARE * quadmask[0].size:
         return "the object fills the picture"
-    furthest = max(moved_m.values(), default=0.0)
-    if not interacts:
-        return "" if furthest < _NO_MOVED_M else "something else moves differently"
-    if furthest < _MIN_MOVED_M:
-        return "nothing moves differently"
-    if physics.sum(axis=(1, 2)).max() < _MIN_CHANGE_PX * scale:
+    if interacts and physics.sum(axis=(1, 2)).max() < _MIN_CHANGE_PX * scale:
         return "nothing visible changes"
     return ""
 
 
-def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two pictures, uint8 (H, W, 3), look different: boolean (H, W)."""
     return cv2.absdiff(one, other).max(axis=-1) >= DIFFERENCE
 
 
