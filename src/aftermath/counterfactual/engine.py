@@ -147,9 +147,17 @@ def _add_material(spec: Any, surface: Surface, seed: int, kind: Any) -> str:
 
 
 def _damping_ratio(bounce: float) -> float:
-    """The damping ratio whose restitution is ``bounce``: e = exp(-pi z / sqrt(1 - z^2))."""
-    log = math.log(min(max(bounce, 1e-3), 1.0))
-    return -log / math.hypot(math.pi, log)
+    """The damping ratio whose restitution is ``bounce``, where a contact pushes and never pulls; at most 1.
+
+    Schwager and Poeschel, arXiv 0706.3957: e = exp(-z / s (pi - atan2(2 z s, 1 - 2 z^2))), s = sqrt(1 - z^2).
+    """
+    low, high = 0.0, 1.0 - 1e-9
+    for _ in range(40):
+        middle = (low + high) / 2
+        root = math.sqrt(1 - middle**2)
+        gone = math.pi - math.atan2(2 * middle * root, 1 - 2 * middle**2)
+        low, high = (middle, high) if math.exp(-middle / root * gone) > bounce else (low, middle)
+    return low
 
 
 def _quaternion(mujoco: Any, euler_deg: tuple[float, float, float]) -> np.ndarray:
