@@ -52,7 +52,7 @@ def build_model(scene: Scene) -> Any:
     spec.option.impratio = 10  # without it, soft friction lets things creep
     visual = spec.visual
     visual.global_.offwidth, visual.global_.offheight = scene.size
-    visual.quality.shadowsize, visual.quality.offsamples = 2048, 0
+    visual.quality.shadowsize, visual.quality.offsamples = 1024, 0
     visual.map.shadowscale = 0.9  # the lamp's whole cone casts shadows
     visual.map.znear = 0.02
     visual.headlight.ambient, visual.headlight.diffuse = [scene.light.ambient] * 3, [0.12] * 3

@@ -98,10 +98,8 @@ def film_scene(scene: Scene) -> Pair | str:
             return why
         frames = range(scene.num_frames)
         seen = np.stack([studio.picture(real, t, show_removed=True) for t in frames])
-        truth = np.stack([studio.picture(without, t, show_removed=False) for t in frames])
-        unseen = (
-            np.stack([studio.picture(real, t, show_removed=False) for t in frames]) if interacts else truth
-        )
+        hidden = [[studio.picture(motion, t, show_removed=False) for motion in (without, real)] for t in frames]
+        truth, unseen = (np.stack(pictures) for pictures in zip(*hidden, strict=True))
         labels = np.stack([studio.labels(real, t, show_removed=True) for t in frames])
         labels_without = np.stack([studio.labels(without, t, show_removed=False) for t in frames])
     gone = [1 + i for i, body in enumerate(scene.bodies) if body.name in scene.removed]

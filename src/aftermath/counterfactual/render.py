@@ -37,6 +37,7 @@ class Studio:
         self._bodies = np.array([self.model.body(body.name).id for body in scene.bodies])
         gone = [self.model.body(name).id for name in scene.removed]
         self._gone = np.flatnonzero(np.isin(self.model.geom_bodyid, gone))
+        self._stays = np.array([body.name not in scene.removed for body in scene.bodies])
         self._look = self.model.geom_rgba[self._gone].copy(), self.model.geom_matid[self._gone].copy()
         self._cache: dict[bytes, np.ndarray] = {}
 
@@ -59,9 +60,11 @@ class Studio:
         return self._drawn(motion, frame, show_removed, labels=True)
 
     def _drawn(self, motion: Motion, frame: int, show_removed: bool, labels: bool) -> np.ndarray:
-        """What stands still is drawn once."""
+        """What stands still is drawn once, and so is what two worlds have in common."""
         poses, view = motion.poses[frame], view_at(self.scene, frame)
-        key = b"".join(part.tobytes() for part in (poses.round(5), view.eye, view.axes, np.array(view.fov_y_deg)))
+        matters = poses if show_removed else poses[:, self._stays]
+        parts = matters.round(5), view.eye, view.axes, np.array(view.fov_y_deg)
+        key = b"".join(part.tobytes() for part in parts)
         key += bytes([show_removed, labels])
         if key not in self._cache:
             if len(self._cache) > 4:
