@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from scenery import Body, Scene, Shape, Shot
+
 from aftermath.counterfactual.surfaces import Surface, paint
 
 __all__ = ["FRAME_RATE", "HEIGHT", "WIDTH", "Motion", "World"]

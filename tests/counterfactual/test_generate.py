@@ -95,7 +95,11 @@ def test_the_tracks_are_where_the_labels_are(pairs: Path) -> None:
                 assert len(track["center"]) == len(track["seen"]) == len(track["pose"]) == FRAMES
                 for center, seen, box in zip(track["center"], track["seen"], track["box"], strict=True):
                     inside = box and box[0] > 1 and box[2] < WIDTH - 1 and box[1] > 1 and box[3] < HEIGHT - 1
-                    if inside and thing["name"].endswith("ball") and box[2] - box[0] > 0.9 * (box[3] - box[1]):
+                    if (
+                        inside
+                        and thing["name"].endswith("ball")
+                        and box[2] - box[0] > 0.9 * (box[3] - box[1])
+                    ):
                         assert np.hypot(*np.subtract(center, seen)) < 2.5
                         checked += 1
     assert checked > 5
@@ -174,7 +178,9 @@ def test_bad_input_is_one_line_and_exit_2(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_without_a_gl_library_the_package_is_named(cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
+def test_without_a_gl_library_the_package_is_named(
+    cli: Cli, environment: dict[str, str], tmp_path: Path
+) -> None:
     environment["PYOPENGL_PLATFORM"] = environment["MUJOCO_GL"] = "osmesa"
     environment["LD_LIBRARY_PATH"] = str(tmp_path)
     done = cli("generate", tmp_path / "out", "--pairs", "1", *TINY)

@@ -62,7 +62,11 @@ def test_two_balls_collide_as_momentum_and_restitution_say(mass: float, bounce: 
 
 def test_a_sliding_block_stops_where_friction_stops_it() -> None:
     block = Body(
-        "block", (Shape("box", (0.15, 0.15, 0.05), GREY),), (0.0, 0.0, 0.05), velocity=(1.5, 0.0, 0.0), friction=0.3
+        "block",
+        (Shape("box", (0.15, 0.15, 0.05), GREY),),
+        (0.0, 0.0, 0.05),
+        velocity=(1.5, 0.0, 0.0),
+        friction=0.3,
     )
     end = places(simulate(world(block), without_removed=False), 0)[-1, 0]
     assert end == pytest.approx(1.5**2 / (2 * 0.3 * G), rel=0.02)

@@ -40,9 +40,7 @@ def generate_command(
     with guarded(debug=debug, as_json=as_json):
         from aftermath.counterfactual.generate import generate, list_pairs
 
-        wanted = list_pairs(
-            pairs, seed, family or (), num_frames=frames, size=_size(size), held_out=held_out
-        )
+        wanted = list_pairs(pairs, seed, family or (), num_frames=frames, size=_size(size), held_out=held_out)
         if quiet or as_json or not sys.stderr.isatty():
             done = generate(out, wanted, num_workers=workers)
         else:
@@ -51,7 +49,12 @@ def generate_command(
             with bars() as progress:
                 done = generate(out, wanted, num_workers=workers, progress=progress)
         if as_json:
-            told = {"folder": str(done.folder), "made": done.made, "kept": done.kept, "rejected": done.rejected}
+            told = {
+                "folder": str(done.folder),
+                "made": done.made,
+                "kept": done.kept,
+                "rejected": done.rejected,
+            }
             typer.echo(json.dumps(told, ensure_ascii=False))
         elif not quiet:
             kept = f", {done.kept} there already" if done.kept else ""

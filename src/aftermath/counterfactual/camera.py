@@ -34,8 +34,8 @@ def view_at(scene: Scene, frame: float) -> View:
     eye, target, fov = np.array(path.eye), np.array(path.target), path.fov_y_deg
     ease = share * share * (3 - 2 * share)
     if path.move is Move.PAN:
-        target = target + (path.amount * ease, 0, 0)
-        eye = eye + (0.25 * path.amount * ease, 0, 0)
+        target = target + np.array([path.amount * ease, 0, 0])
+        eye = eye + np.array([0.25 * path.amount * ease, 0, 0])
     elif path.move is Move.ORBIT:
         eye = target + _turned(eye - target, path.amount * ease)
     elif path.move is Move.ZOOM:

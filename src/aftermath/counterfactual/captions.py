@@ -15,7 +15,12 @@ _DROP_M = 0.05
 _APART_M = 0.03
 _TIPPED_RAD = 0.7
 _MANY = 4  # of one kind doing one thing are told together
-_FLOORS = {"planks": "a wooden floor", "carpet": "a carpet", "tiles": "a tiled floor", "terrazzo": "a terrazzo floor"}
+_FLOORS = {
+    "planks": "a wooden floor",
+    "carpet": "a carpet",
+    "tiles": "a tiled floor",
+    "terrazzo": "a terrazzo floor",
+}
 
 
 def actions(scene: Scene, real: Motion, without: Motion) -> dict[str, Action | None]:
@@ -91,7 +96,9 @@ def _subject(bodies: list[Body]) -> str:
     if len(bodies) >= _MANY:
         nouns = {body.name.rstrip(" 0123456789").split()[-1] for body in bodies}
         return f"{len(bodies)} {nouns.pop()}s" if len(nouns) == 1 else f"{len(bodies)} things"
-    names = [f"{'an' if body.name[0] in 'aeiou' else 'a'} {body.name.rstrip(' 0123456789')}" for body in bodies]
+    names = [
+        f"{'an' if body.name[0] in 'aeiou' else 'a'} {body.name.rstrip(' 0123456789')}" for body in bodies
+    ]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

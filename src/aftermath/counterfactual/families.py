@@ -59,7 +59,11 @@ def make_scene(
 
 def _collision(parts: Parts) -> Staging:
     """Something at rest is hit by one or two things that go; others stand or pass by."""
-    target = _at(parts.thing(parts.one_of("ball", "ball", "cube", "can", "block")), parts.between(-0.25, 0.25), parts.between(-0.15, 0.25))
+    target = _at(
+        parts.thing(parts.one_of("ball", "ball", "cube", "can", "block")),
+        parts.between(-0.25, 0.25),
+        parts.between(-0.15, 0.25),
+    )
     angle = parts.between(-0.5, 0.5) + (0 if parts.chance(0.5) else math.pi)
     strikers = [_launched(parts, target, angle)]
     if parts.chance(0.25):
@@ -71,7 +75,11 @@ def _collision(parts: Parts) -> Staging:
 def _stopped(parts: Parts) -> Staging:
     """Something that moves meets a heavy thing that stands in its way, and is stopped or deflected."""
     side = 1 if parts.chance(0.5) else -1
-    block = _at(parts.thing(parts.one_of("cube", "block", "can"), size=(0.15, 0.22), heavy=True), side * parts.between(-0.1, 0.25), parts.between(-0.1, 0.2))
+    block = _at(
+        parts.thing(parts.one_of("cube", "block", "can"), size=(0.15, 0.22), heavy=True),
+        side * parts.between(-0.1, 0.25),
+        parts.between(-0.1, 0.2),
+    )
     aside = parts.between(-0.1, 0.1)
     speed = parts.between(1.2, 2.0)
     start = block.at[0] - side * parts.between(0.7, 1.1)
@@ -94,7 +102,10 @@ def _crate(parts: Parts) -> Staging:
     crate = parts.named(f"{words} crate", (Shape("box", half, crate_coat),), (x, 0.0, half[2]), mass_kg=8.0)
     count = int(parts.rng.integers(1, 3))
     spots = (0.0,) if count == 1 else (-0.55 * half[0], 0.55 * half[0])
-    things = [_at(_upright(parts), x + spot + parts.between(-0.02, 0.02), parts.between(-0.03, 0.03), 2 * half[2]) for spot in spots]
+    things = [
+        _at(_upright(parts), x + spot + parts.between(-0.02, 0.02), parts.between(-0.03, 0.03), 2 * half[2])
+        for spot in spots
+    ]
     return Staging((crate.name,), (crate, *things, *_bystanders(parts, (crate,), 2)))
 
 
@@ -102,21 +113,35 @@ def _stack(parts: Parts) -> Staging:
     x, top, bodies = parts.between(-0.3, 0.3), 0.0, []
     for _ in range(int(parts.rng.integers(3, 5))):
         body = parts.thing(parts.one_of("cube", "block", "can"), size=(0.12, 0.15))
-        bodies.append(replace(_at(body, x + parts.between(-0.02, 0.02), parts.between(-0.015, 0.015), top), bounce=0.1))
+        bodies.append(
+            replace(_at(body, x + parts.between(-0.02, 0.02), parts.between(-0.015, 0.015), top), bounce=0.1)
+        )
         top += 2 * body.at[2]
     gone = int(parts.rng.integers(0, len(bodies) - 1))
-    return Staging((bodies[gone].name,), (*bodies, *_bystanders(parts, (bodies[0],), 2)), target=(x / 2, 0.1, 0.35), distance_m=3.1)
+    return Staging(
+        (bodies[gone].name,),
+        (*bodies, *_bystanders(parts, (bodies[0],), 2)),
+        target=(x / 2, 0.1, 0.35),
+        distance_m=3.1,
+    )
 
 
 def _shelf(parts: Parts) -> Staging:
     x, z, half = parts.between(-0.2, 0.2), parts.between(0.45, 0.75), parts.between(0.3, 0.45)
     words, coat = _wooden(parts)
     board = Shape("box", (half, 0.17, 0.02), coat)
-    legs = tuple(Shape("box", (0.02, 0.15, z / 2 - 0.01), coat, (s * (half - 0.02), 0, -z / 2 - 0.01)) for s in (-1, 1))
+    legs = tuple(
+        Shape("box", (0.02, 0.15, z / 2 - 0.01), coat, (s * (half - 0.02), 0, -z / 2 - 0.01)) for s in (-1, 1)
+    )
     shelf = parts.named(f"{words} {'table' if z < 0.6 else 'stand'}", (board, *legs), (x, 0.1, z), fixed=True)
     spots = (-0.5, 0.5) if parts.chance(0.6) else (0.0,)
     things = [_at(_upright(parts), x + s * half, 0.1, z + 0.02) for s in spots]
-    return Staging((shelf.name,), (shelf, *things, *_bystanders(parts, (shelf,), 1)), target=(x, 0.1, 0.4), distance_m=3.2)
+    return Staging(
+        (shelf.name,),
+        (shelf, *things, *_bystanders(parts, (shelf,), 1)),
+        target=(x, 0.1, 0.4),
+        distance_m=3.2,
+    )
 
 
 def _ramp(parts: Parts) -> Staging:
@@ -137,7 +162,9 @@ def _ramp(parts: Parts) -> Staging:
         height + up * math.sin(angle) + r * math.cos(angle) + 0.001,
     )  # fmt: skip
     ball = replace(ball, at=at, rest=False)
-    return Staging((ramp.name,), (ramp, ball, *_bystanders(parts, (ramp,), 2, corridor_m=0.5)), distance_m=3.2)
+    return Staging(
+        (ramp.name,), (ramp, ball, *_bystanders(parts, (ramp,), 2, corridor_m=0.5)), distance_m=3.2
+    )
 
 
 def _hanging(parts: Parts) -> Staging:
@@ -152,19 +179,29 @@ def _hanging(parts: Parts) -> Staging:
     )
     thing = parts.thing(parts.one_of("ball", "cube", "can"), size=(0.1, 0.14))
     half, length = thing.at[2], parts.between(0.25, 0.4)
-    string = Shape("cylinder", (0.006, length / 2), Surface("plain", (0.85, 0.82, 0.75)), (0, 0, half + length / 2))
+    string = Shape(
+        "cylinder", (0.006, length / 2), Surface("plain", (0.85, 0.82, 0.75)), (0, 0, half + length / 2)
+    )
     swing = parts.between(-30, 30) if parts.chance(0.6) else 0.0
     reach, turn = half + length, math.radians(swing)
     hook = (x - side * 0.1, 0.1, high - 0.025)
     at = (hook[0] - reach * math.sin(turn), 0.1, hook[2] - reach * math.cos(turn))
-    hung = replace(thing, shapes=(*thing.shapes, string), at=at, euler_deg=(0, swing, 0), rest=False, bounce=0.2)
+    hung = replace(
+        thing, shapes=(*thing.shapes, string), at=at, euler_deg=(0, swing, 0), rest=False, bounce=0.2
+    )
     tie = Tie(hung.name, arm.name, (0.0, 0.0, reach))
-    return Staging((arm.name,), (arm, hung, *_bystanders(parts, (hung,), 2, corridor_m=0.6)), (tie,), (x, 0.1, 0.5), 3.3)
+    return Staging(
+        (arm.name,), (arm, hung, *_bystanders(parts, (hung,), 2, corridor_m=0.6)), (tie,), (x, 0.1, 0.5), 3.3
+    )
 
 
 def _chain(parts: Parts) -> Staging:
     """A row of dominoes: the ball that sets it off goes, or one of the dominoes."""
-    count, gap, side = int(parts.rng.integers(6, 10)), parts.between(0.13, 0.17), (1 if parts.chance(0.5) else -1)
+    count, gap, side = (
+        int(parts.rng.integers(6, 10)),
+        parts.between(0.13, 0.17),
+        (1 if parts.chance(0.5) else -1),
+    )
     half, bend = (0.018, parts.between(0.05, 0.08), parts.between(0.11, 0.15)), parts.between(-0.16, 0.16)
     heading, x, y, dominoes = 0.0, -side * gap * (count - 1) / 2, 0.1, []
     for _ in range(count):
@@ -172,9 +209,14 @@ def _chain(parts: Parts) -> Staging:
         euler = (0.0, 0.0, round(math.degrees(heading), 3))
         dominoes.append(
             parts.named(
-                f"{words} domino", (Shape("box", half, coat),), (round(x, 4), round(y, 4), half[2]), euler_deg=euler,
-                mass_kg=0.25, friction=0.35, bounce=0.1,
-            )  # fmt: skip
+                f"{words} domino",
+                (Shape("box", half, coat),),
+                (round(x, 4), round(y, 4), half[2]),
+                euler_deg=euler,
+                mass_kg=0.25,
+                friction=0.35,
+                bounce=0.1,
+            )
         )
         x, y = x + side * gap * math.cos(heading), y + side * gap * math.sin(heading)
         heading += bend * 0.5
@@ -189,10 +231,20 @@ def _chain(parts: Parts) -> Staging:
 def _container(parts: Parts) -> Staging:
     """An open box goes, that holds things or carries them along."""
     moving = parts.chance(0.4)
-    half, floor, rim, wall = parts.between(0.24, 0.3), parts.between(0.03, 0.12), parts.between(0.06, 0.12), 0.015
+    half, floor, rim, wall = (
+        parts.between(0.24, 0.3),
+        parts.between(0.03, 0.12),
+        parts.between(0.06, 0.12),
+        0.015,
+    )
     words, coat = _wooden(parts)
     sides = tuple(
-        Shape("box", (wall, half, rim) if s[0] else (half, wall, rim), coat, (s[0] * half, s[1] * half, floor + rim))
+        Shape(
+            "box",
+            (wall, half, rim) if s[0] else (half, wall, rim),
+            coat,
+            (s[0] * half, s[1] * half, floor + rim),
+        )
         for s in ((-1, 0), (1, 0), (0, -1), (0, 1))
     )
     side = 1 if parts.chance(0.5) else -1
@@ -211,7 +263,9 @@ def _container(parts: Parts) -> Staging:
         reach = 0.11 if count > 1 else 0.0
         body = _at(body, x + reach * math.cos(spot), 0.05 + reach * math.sin(spot), 2 * floor)
         things.append(replace(body, velocity=(speed, 0.0, 0.0)))
-    return Staging((tray.name,), (tray, *things, *_bystanders(parts, (tray,), 1, corridor_m=0.6)), distance_m=3.1)
+    return Staging(
+        (tray.name,), (tray, *things, *_bystanders(parts, (tray,), 1, corridor_m=0.6)), distance_m=3.1
+    )
 
 
 def _light(parts: Parts) -> Staging:
@@ -219,10 +273,13 @@ def _light(parts: Parts) -> Staging:
     kind = parts.one_of("ball", "cube", "can", "vase")
     side = 1 if parts.chance(0.5) else -1
     body = parts.thing(kind, size=(0.13, 0.2))
-    body = replace(_at(body, -side * parts.between(0.5, 0.9), parts.between(-0.35, -0.2)), friction=0.0, rolling_m=0.0)
+    body = replace(
+        _at(body, -side * parts.between(0.5, 0.9), parts.between(-0.35, -0.2)), friction=0.0, rolling_m=0.0
+    )
     body = _rolling(body, side * parts.between(0.5, 0.9), 0.0) if parts.chance(0.75) else _at(body, 0.0, -0.2)
     others = [
-        _at(parts.thing(), side * spot, parts.between(0.4, 0.6)) for spot in (-0.55, 0.0, 0.6)[: int(parts.rng.integers(1, 4))]
+        _at(parts.thing(), side * spot, parts.between(0.4, 0.6))
+        for spot in (-0.55, 0.0, 0.6)[: int(parts.rng.integers(1, 4))]
     ]
     return Staging((body.name,), (body, *others), mirror=parts.chance(0.6))
 
@@ -230,8 +287,16 @@ def _light(parts: Parts) -> Staging:
 def _control(parts: Parts) -> Staging:
     """Things move, each by itself; one of them goes, and nothing else changes."""
     side = 1 if parts.chance(0.5) else -1
-    one = _moving(parts, -side * parts.between(0.6, 1.0), parts.between(-0.5, -0.35), side * parts.between(0.6, 1.0), 0.0)
-    other = _moving(parts, side * parts.between(0.6, 1.0), parts.between(0.45, 0.65), -side * parts.between(0.5, 0.9), 0.0)
+    one = _moving(
+        parts,
+        -side * parts.between(0.6, 1.0),
+        parts.between(-0.5, -0.35),
+        side * parts.between(0.6, 1.0),
+        0.0,
+    )
+    other = _moving(
+        parts, side * parts.between(0.6, 1.0), parts.between(0.45, 0.65), -side * parts.between(0.5, 0.9), 0.0
+    )
     rest = _at(parts.thing(), parts.between(-0.4, 0.4), parts.between(0.0, 0.1))
     return Staging((one.name,), (one, other, rest))
 
@@ -256,7 +321,11 @@ def _at(body: Body, x: float, y: float, z: float = 0.0) -> Body:
 def _rolling(body: Body, vx: float, vy: float) -> Body:
     """Set off along the floor; what is round rolls already, what is not slides."""
     radius = body.at[2]
-    spin = (-vy / radius, vx / radius, 0.0) if "sphere" in {shape.kind for shape in body.shapes} else (0.0, 0.0, 0.0)
+    spin = (
+        (-vy / radius, vx / radius, 0.0)
+        if "sphere" in {shape.kind for shape in body.shapes}
+        else (0.0, 0.0, 0.0)
+    )
     # a free joint's spin is told in the body's own axes, so a thing that spins starts unturned
     turn = (0.0, 0.0, 0.0) if any(spin) else body.euler_deg
     return replace(body, velocity=(vx, vy, 0.0), spin=spin, euler_deg=turn)
@@ -285,7 +354,9 @@ def _wooden(parts: Parts) -> tuple[str, Surface]:
     if parts.chance(0.4):
         return parts.coat()
     light = parts.chance(0.5)
-    ground, grain = ((0.74, 0.6, 0.42), (0.55, 0.4, 0.25)) if light else ((0.42, 0.28, 0.18), (0.25, 0.16, 0.1))
+    ground, grain = (
+        ((0.74, 0.6, 0.42), (0.55, 0.4, 0.25)) if light else ((0.42, 0.28, 0.18), (0.25, 0.16, 0.1))
+    )
     return "light wooden" if light else "dark wooden", Surface("wood", ground, grain, 1.0, 0.1)
 
 

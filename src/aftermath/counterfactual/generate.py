@@ -25,7 +25,9 @@ __all__ = ["HELD_OUT_SEEDS", "Generated", "generate", "list_pairs"]
 HELD_OUT_SEEDS = range(1_000_000, 1_001_000)
 """Kept for evaluation: never made for training unless asked."""
 
-_LOST = "a worker process ended by itself (out of memory?); the same command goes on, fewer --workers need less"
+_LOST = (
+    "a worker process ended by itself (out of memory?); the same command goes on, fewer --workers need less"
+)
 _WATCH_S = 0.5
 
 

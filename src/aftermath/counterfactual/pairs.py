@@ -82,7 +82,9 @@ def make_pair(wanted: Wanted, folder: Path) -> int:
             write_pair(pair, folder, rejected)
             return len(rejected)
         rejected.append(pair)
-    raise AftermathError(f"{pair_name(wanted)}: {_MAX_ATTEMPTS} scenes in a row were rejected ({rejected[-1]})")
+    raise AftermathError(
+        f"{pair_name(wanted)}: {_MAX_ATTEMPTS} scenes in a row were rejected ({rejected[-1]})"
+    )
 
 
 def film_scene(scene: Scene) -> Pair | str:
@@ -98,12 +100,14 @@ def film_scene(scene: Scene) -> Pair | str:
             return why
         frames = range(scene.num_frames)
         seen = np.stack([studio.picture(real, t, show_removed=True) for t in frames])
-        hidden = [[studio.picture(motion, t, show_removed=False) for motion in (without, real)] for t in frames]
+        hidden = [
+            [studio.picture(motion, t, show_removed=False) for motion in (without, real)] for t in frames
+        ]
         truth, unseen = (np.stack(pictures) for pictures in zip(*hidden, strict=True))
         labels = np.stack([studio.labels(real, t, show_removed=True) for t in frames])
         labels_without = np.stack([studio.labels(without, t, show_removed=False) for t in frames])
     gone = [1 + i for i, body in enumerate(scene.bodies) if body.name in scene.removed]
-    quadmask = quadmask_of(np.isin(labels, gone).any(axis=1), seen, unseen, truth)
+    quadmask = quadmask_of(np.asarray(np.isin(labels, gone).any(axis=1)), seen, unseen, truth)
     physics = np.stack([differs(unseen[t], truth[t]) for t in frames])
     if why := reason_to_reject(quadmask, physics, interacts=interacts):
         return why
@@ -120,9 +124,7 @@ def write_pair(pair: Pair, folder: Path, rejected: list[str]) -> None:
         part.mkdir()
         try:
             for name, pictures, number in (("rgb_full", pair.seen, 0), ("rgb_removed", pair.truth, 1)):
-                grainy = (
-                    add_grain(p, (scene.seed, number, t), scene.grain) for t, p in enumerate(pictures)
-                )
+                grainy = (add_grain(p, (scene.seed, number, t), scene.grain) for t, p in enumerate(pictures))
                 write_pictures(part / f"{name}.mp4", grainy, scene.rate, pictures[0].shape)
             write_quadmask(part / "mask.mp4", pair.quadmask, scene.rate, preset="fast")
             _write(part / "scene.json", scene.to_json())

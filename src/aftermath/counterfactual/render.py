@@ -8,7 +8,7 @@ picture of a scene, so two worlds differ only where something differs.
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -107,7 +107,10 @@ class Studio:
         data.cam_xpos[0] = view.eye
         data.cam_xmat[0] = (view.axes @ _tilt(dx / focal, dy / focal)).ravel()
         self.model.cam_fovy[0] = view.fov_y_deg
-        radius, angle = math.sqrt(_radical_inverse(sample + 1, 5)), 2 * math.pi * _radical_inverse(sample + 1, 7)
+        radius, angle = (
+            math.sqrt(_radical_inverse(sample + 1, 5)),
+            2 * math.pi * _radical_inverse(sample + 1, 7),
+        )
         lamp = np.array([math.cos(angle), math.sin(angle)]) * radius * self.scene.light.radius_m
         data.light_xpos[0, :2] += lamp
         self._renderer.update_scene(data, camera=0)

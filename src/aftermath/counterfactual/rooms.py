@@ -18,7 +18,13 @@ _HUES = (
     ("purple", 0.76), ("pink", 0.92),
 )  # fmt: skip
 _COATS = {"plain": "", "bands": "banded ", "spots": "spotted ", "check": "checked ", "terrazzo": "speckled "}
-_FLOORS = {"planks": "wooden", "carpet": "carpeted", "tiles": "tiled", "terrazzo": "terrazzo", "plaster": "concrete"}
+_FLOORS = {
+    "planks": "wooden",
+    "carpet": "carpeted",
+    "tiles": "tiled",
+    "terrazzo": "terrazzo",
+    "plaster": "concrete",
+}
 KINDS = ("ball", "cube", "block", "can", "vase", "bottle")
 
 
@@ -52,10 +58,9 @@ class Parts:
     def thing(self, kind: str = "", *, size: tuple[float, float] = (0.09, 0.16), heavy: bool = False) -> Body:
         """A thing that stands on z = 0 at the origin: a ball, cube, block, can, vase or bottle."""
         kind = kind or self.one_of(*KINDS)
-        for _ in range(50):
+        words, surface = self.coat()
+        while f"{words} {kind}" in self._names:
             words, surface = self.coat()
-            if f"{words} {kind}" not in self._names:
-                break
         name = f"{words} {kind}"
         self._names.add(name)
         scale = self.between(*size)
@@ -68,7 +73,9 @@ class Parts:
             rolling_m=self.between(0.0003, 0.0015),
         )  # fmt: skip
 
-    def named(self, noun: str, shapes: tuple[Shape, ...], at: tuple[float, float, float], **more: object) -> Body:
+    def named(
+        self, noun: str, shapes: tuple[Shape, ...], at: tuple[float, float, float], **more: object
+    ) -> Body:
         """A thing made by hand, its name kept apart from the others'."""
         name, number = noun, 2
         while name in self._names:
@@ -151,7 +158,13 @@ class Parts:
         kind = self.one_of("books", "plant", "picture", "box", "lamp")
         if kind == "books":
             return tuple(
-                Shape("box", (0.16, 0.11, 0.025), self.coat()[1], (x, y, 0.025 + 0.05 * i), (0, 0, self.between(-25, 25)))
+                Shape(
+                    "box",
+                    (0.16, 0.11, 0.025),
+                    self.coat()[1],
+                    (x, y, 0.025 + 0.05 * i),
+                    (0, 0, self.between(-25, 25)),
+                )
                 for i in range(int(self.rng.integers(2, 5)))
             )
         if kind == "plant":
@@ -166,7 +179,9 @@ class Parts:
         if kind == "box":
             half = self.between(0.1, 0.22)
             wood = Surface("wood", self._earthy(), (0.4, 0.3, 0.2))
-            return (Shape("box", (half * 1.2, half, half), wood, (x, y, half), (0, 0, self.between(-30, 30))),)
+            return (
+                Shape("box", (half * 1.2, half, half), wood, (x, y, half), (0, 0, self.between(-30, 30))),
+            )
         pole = Shape("cylinder", (0.02, 0.5), Surface("plain", (0.2, 0.2, 0.2)), (x, y, 0.5))
         return pole, Shape("cylinder", (0.16, 0.12), Surface("plain", self._pale()), (x, y, 1.05))
 

@@ -140,7 +140,9 @@ class Scene:
         if not self.removed or not wanted <= set(names):
             raise InputError(f"removed {list(self.removed)}", f"must be of the bodies {names}")
         if self.num_frames < 2 or self.rate < 1:
-            raise InputError(f"{self.num_frames} frames at {self.rate}/s", "must be at least 2, at 1/s or more")
+            raise InputError(
+                f"{self.num_frames} frames at {self.rate}/s", "must be at least 2, at 1/s or more"
+            )
         if any(side < 16 or side % 2 for side in self.size):
             raise InputError(f"size {self.size[0]}x{self.size[1]}", "both sides must be even, 16 or more")
 

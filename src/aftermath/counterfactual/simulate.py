@@ -120,7 +120,9 @@ def _run(
     """Poses (T, S, N, 7), and at which steps which two bodies touch."""
     offsets = [(s + 0.5) / num_samples * scene.shutter for s in range(num_samples)]
     wanted = [
-        round((frame + offset) / scene.rate * STEPS_PER_S) for frame in range(scene.num_frames) for offset in offsets
+        round((frame + offset) / scene.rate * STEPS_PER_S)
+        for frame in range(scene.num_frames)
+        for offset in offsets
     ]
     poses, touching = np.zeros((len(wanted), len(ids), 7)), {}
     step = 0
