@@ -210,7 +210,9 @@ def test_the_quadmask_tells_the_object_from_physics_and_from_shadow() -> None:
     seen[:, 10:20, 10:20] = 200  # the object
     seen[:, 25:30, 5:15] = 70  # its shadow
     unseen[:, 15:20, 15:20] = 30  # behind it something lies elsewhere
-    mask = quadmask_of(primary, seen, unseen, truth)
+    displaced = np.zeros_like(primary)
+    displaced[:, 30:32, 30:32] = True  # of one colour with what is behind it
+    mask = quadmask_of(primary, seen, unseen, truth, displaced)
     assert set(np.unique(mask[0])) == {0, 255}
     assert (mask[1, 25:30, 5:15] == 127).all() and (mask[1, 15:20, 15:20] == 63).all()
-    assert (mask[1, 10:14, 10:20] == 0).all() and (mask[1] == 255).sum() == 1600 - 100 - 50
+    assert (mask[1, 10:14, 10:20] == 0).all() and (mask[1] == 255).sum() == 1600 - 100 - 50 - 4

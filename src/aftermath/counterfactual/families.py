@@ -34,7 +34,7 @@ class Staging:
     bodies: tuple[Body, ...]
     ties: tuple[Tie, ...] = ()
     target: tuple[float, float, float] = (0.0, 0.1, 0.2)
-    distance_m: float = 3.0
+    distance_m: float = 2.5
     mirror: bool = False
 
 
@@ -122,7 +122,7 @@ def _stack(parts: Parts) -> Staging:
         (bodies[gone].name,),
         (*bodies, *_bystanders(parts, (bodies[0],), 2)),
         target=(x / 2, 0.1, 0.35),
-        distance_m=3.1,
+        distance_m=2.7,
     )
 
 
@@ -140,7 +140,7 @@ def _shelf(parts: Parts) -> Staging:
         (shelf.name,),
         (shelf, *things, *_bystanders(parts, (shelf,), 1)),
         target=(x, 0.1, 0.4),
-        distance_m=3.2,
+        distance_m=2.9,
     )
 
 
@@ -163,7 +163,7 @@ def _ramp(parts: Parts) -> Staging:
     )  # fmt: skip
     ball = replace(ball, at=at, rest=False)
     return Staging(
-        (ramp.name,), (ramp, ball, *_bystanders(parts, (ramp,), 2, corridor_m=0.5)), distance_m=3.2
+        (ramp.name,), (ramp, ball, *_bystanders(parts, (ramp,), 2, corridor_m=0.5)), distance_m=2.9
     )
 
 
@@ -191,7 +191,7 @@ def _hanging(parts: Parts) -> Staging:
     )
     tie = Tie(hung.name, arm.name, (0.0, 0.0, reach))
     return Staging(
-        (arm.name,), (arm, hung, *_bystanders(parts, (hung,), 2, corridor_m=0.6)), (tie,), (x, 0.1, 0.5), 3.3
+        (arm.name,), (arm, hung, *_bystanders(parts, (hung,), 2, corridor_m=0.6)), (tie,), (x, 0.1, 0.5), 3.0
     )
 
 
@@ -264,7 +264,7 @@ def _container(parts: Parts) -> Staging:
         body = _at(body, x + reach * math.cos(spot), 0.05 + reach * math.sin(spot), 2 * floor)
         things.append(replace(body, velocity=(speed, 0.0, 0.0)))
     return Staging(
-        (tray.name,), (tray, *things, *_bystanders(parts, (tray,), 1, corridor_m=0.6)), distance_m=3.1
+        (tray.name,), (tray, *things, *_bystanders(parts, (tray,), 1, corridor_m=0.6)), distance_m=2.7
     )
 
 

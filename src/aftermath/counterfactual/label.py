@@ -19,21 +19,24 @@ _NO_MOVED_M = 1e-3
 _NOMINAL_PX = 384 * 224
 
 
-def quadmask_of(primary: np.ndarray, seen: np.ndarray, unseen: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def quadmask_of(
+    primary: np.ndarray, seen: np.ndarray, unseen: np.ndarray, truth: np.ndarray, displaced: np.ndarray
+) -> np.ndarray:
     """The four levels, uint8 (T, H, W).
 
     ``primary``: boolean (T, H, W), the removed's own pixels; the renderings, uint8 (T, H, W, 3): ``seen`` shows
     all, in ``unseen`` the removed are invisible but act, ``truth`` was simulated without them. Affected is what
     differs between the first and the last outside of the removed (shadow and reflection count), and between the
-    last two inside. Frame 0 has no affected pixels, for the weights were trained so.
+    last two inside; and everywhere what belongs, in either world, to a thing that is elsewhere in the other
+    (``displaced``, boolean (T, H, W)), for two of its places may look alike by chance. Frame 0 has no affected pixels, for the weights were trained so.
     """
     values = np.full(primary.shape, Level.KEEP, np.uint8)
     values[primary] = Level.PRIMARY
     for t in range(1, len(primary)):
         outside = _tidy(differs(seen[t], truth[t]) & ~primary[t])
         inside = _tidy(differs(unseen[t], truth[t]) & primary[t])
-        values[t][outside & ~primary[t]] = Level.AFFECTED
-        values[t][inside & primary[t]] = Level.OVERLAP
+        values[t][(outside | displaced[t]) & ~primary[t]] = Level.AFFECTED
+        values[t][(inside | displaced[t]) & primary[t]] = Level.OVERLAP
     return values
 
 

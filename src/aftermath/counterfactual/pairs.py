@@ -27,13 +27,14 @@ from aftermath.counterfactual.film import add_grain, write_pictures, write_quadm
 from aftermath.counterfactual.label import differs, quadmask_of, reason_to_reject, still_alike
 from aftermath.counterfactual.render import NUM_SAMPLES, Studio
 from aftermath.counterfactual.scene import Scene
-from aftermath.counterfactual.simulate import Motion, moved_apart_m, simulate
+from aftermath.counterfactual.simulate import Motion, apart_m, moved_apart_m, simulate
 from aftermath.errors import AftermathError
 from aftermath.media.files import explained
 
 __all__ = ["Pair", "Wanted", "film_scene", "make_pair", "pair_name", "write_pair"]
 
 _MAX_ATTEMPTS = 40
+_ELSEWHERE_M = 0.006  # about a pixel
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,28 @@ def film_scene(scene: Scene) -> Pair | str:
         labels = np.stack([studio.labels(real, t, show_removed=True) for t in frames])
         labels_without = np.stack([studio.labels(without, t, show_removed=False) for t in frames])
     gone = [1 + i for i, body in enumerate(scene.bodies) if body.name in scene.removed]
-    quadmask = quadmask_of(np.asarray(np.isin(labels, gone).any(axis=1)), seen, unseen, truth)
+    primary = np.asarray(np.isin(labels, gone).any(axis=1))
+    displaced = _displaced(scene, real, without, (labels, labels_without))
+    quadmask = quadmask_of(primary, seen, unseen, truth, displaced)
     physics = np.stack([differs(unseen[t], truth[t]) for t in frames])
     if why := reason_to_reject(quadmask, physics, interacts=interacts):
         return why
     visible = {body.name for i, body in enumerate(scene.bodies) if (labels_without == i + 1).any()}
     scene = replace(scene, caption=caption(scene, without, visible))
     return Pair(scene, real, without, seen, truth, quadmask, labels, labels_without)
+
+
+def _displaced(
+    scene: Scene, real: Motion, without: Motion, labels: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Where, in either world, a thing is seen that is elsewhere in the other: boolean (T, H, W)."""
+    apart = apart_m(real, without)
+    shown = np.zeros((scene.num_frames, *labels[0].shape[2:]), bool)
+    for frame, row in zip(*np.nonzero(apart > _ELSEWHERE_M), strict=True):
+        if scene.bodies[row].name not in scene.removed:
+            for world in labels:
+                shown[frame] |= (world[frame] == row + 1).any(axis=0)
+    return shown
 
 
 def write_pair(pair: Pair, folder: Path, rejected: list[str]) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 from aftermath.counterfactual.engine import STEPS_PER_S, build_model, load_mujoco
 from aftermath.counterfactual.scene import Body, Scene
 
-__all__ = ["Contact", "Motion", "moved_apart_m", "simulate"]
+__all__ = ["Contact", "Motion", "apart_m", "moved_apart_m", "simulate"]
 
 _SETTLE_S = 0.4
+_TURN_M = 0.05
 _GAP_S = 0.02  # a contact that breaks for less than this is one contact
 
 
@@ -62,17 +63,21 @@ def simulate(scene: Scene, *, without_removed: bool, num_samples: int = 1, model
     return Motion(poses, _intervals(touching, names))
 
 
-def moved_apart_m(scene: Scene, one: Motion, other: Motion) -> dict[str, float]:
-    """How far each body that stays is from itself in the other world, at most, in metres.
+def apart_m(one: Motion, other: Motion) -> np.ndarray:
+    """How far each body is from itself in the other world, float64 (T, N), metres, at most during the exposure.
 
     A turn of one radian counts as 5 cm, so that what only tips over counts too.
     """
-    apart = np.linalg.norm(one.poses[..., :3] - other.poses[..., :3], axis=-1).max(axis=(0, 1))
+    apart = np.linalg.norm(one.poses[..., :3] - other.poses[..., :3], axis=-1).max(axis=1)
     cosine = np.abs((one.poses[..., 3:] * other.poses[..., 3:]).sum(axis=-1)).clip(0, 1)
-    turn = 0.05 * 2 * np.arccos(cosine).max(axis=(0, 1))
-    together = np.maximum(apart, turn)
+    return np.maximum(apart, _TURN_M * 2 * np.arccos(cosine).max(axis=1))
+
+
+def moved_apart_m(scene: Scene, one: Motion, other: Motion) -> dict[str, float]:
+    """How far each body that stays is from itself in the other world over the whole clip, as `apart_m` has it."""
+    most = apart_m(one, other).max(axis=0)
     return {
-        body.name: float(together[i]) for i, body in enumerate(scene.bodies) if body.name not in scene.removed
+        body.name: float(most[i]) for i, body in enumerate(scene.bodies) if body.name not in scene.removed
     }
 
 
