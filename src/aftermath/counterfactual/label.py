@@ -28,7 +28,8 @@ def quadmask_of(
     all, in ``unseen`` the removed are invisible but act, ``truth`` was simulated without them. Affected is what
     differs between the first and the last outside of the removed (shadow and reflection count), and between the
     last two inside; and everywhere what belongs, in either world, to a thing that is elsewhere in the other
-    (``displaced``, boolean (T, H, W)), for two of its places may look alike by chance. Frame 0 has no affected pixels, for the weights were trained so.
+    (``displaced``, boolean (T, H, W)), for two of its places may look alike by chance. Frame 0 has no affected
+    pixels, for the weights were trained so.
     """
     values = np.full(primary.shape, Level.KEEP, np.uint8)
     values[primary] = Level.PRIMARY
