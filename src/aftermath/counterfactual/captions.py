@@ -36,7 +36,7 @@ def caption(scene: Scene, without: Motion, visible: set[str]) -> str:
         if body.name in visible:
             told.setdefault(_doing(scene, body, without), []).append(body)
     parts = [f"{_subject(bodies)} {_for_number(verb, len(bodies))}" for verb, bodies in told.items()]
-    place = f"A room with {_FLOORS.get(scene.room.floor.pattern, 'a plain floor')}."
+    place = f"A room with {_FLOORS.get(scene.room.floor.pattern, 'a concrete floor')}."
     happening = f" {_sentence('; '.join(parts))}." if parts else " Nothing moves."
     return place + happening + _camera_words(scene)
 

@@ -197,12 +197,11 @@ def _hanging(parts: Parts) -> Staging:
 
 def _chain(parts: Parts) -> Staging:
     """A row of dominoes: the ball that sets it off goes, or one of the dominoes."""
-    count, gap, side = (
-        int(parts.rng.integers(6, 10)),
-        parts.between(0.13, 0.17),
-        (1 if parts.chance(0.5) else -1),
-    )
+    count, side = int(parts.rng.integers(5, 9)), (1 if parts.chance(0.5) else -1)
     half, bend = (0.018, parts.between(0.05, 0.08), parts.between(0.11, 0.15)), parts.between(-0.16, 0.16)
+    gap = round(
+        2 * half[2] * parts.between(0.6, 0.72), 4
+    )  # so that nothing falls over the gap of a missing one
     heading, x, y, dominoes = 0.0, -side * gap * (count - 1) / 2, 0.1, []
     for _ in range(count):
         words, coat = parts.coat()

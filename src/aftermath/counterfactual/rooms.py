@@ -18,13 +18,7 @@ _HUES = (
     ("purple", 0.76), ("pink", 0.92),
 )  # fmt: skip
 _COATS = {"plain": "", "bands": "banded ", "spots": "spotted ", "check": "checked ", "terrazzo": "speckled "}
-_FLOORS = {
-    "planks": "wooden",
-    "carpet": "carpeted",
-    "tiles": "tiled",
-    "terrazzo": "terrazzo",
-    "plaster": "concrete",
-}
+_FLOORS = ("planks", "carpet", "tiles", "terrazzo", "plaster")
 KINDS = ("ball", "cube", "block", "can", "vase", "bottle")
 
 
