@@ -51,7 +51,8 @@ def _action(scene: Scene, body: Body, real: Motion, without: Motion, apart: floa
     row = scene.bodies.index(body)
     if _travel(without, row) < _STILL_M and _tilt(without, row) < _TIPPED_RAD:
         return Action.STAYS
-    return Action.FALLS if _drop(without, row) - _drop(real, row) > _DROP_M else Action.GOES_ON
+    lower = (real.poses[:, :, row, 2] - without.poses[:, :, row, 2]).max()
+    return Action.FALLS if lower > _DROP_M else Action.GOES_ON
 
 
 def _travel(motion: Motion, row: int) -> float:
@@ -93,13 +94,21 @@ def _doing(scene: Scene, body: Body, motion: Motion) -> str:
 
 
 def _subject(bodies: list[Body]) -> str:
-    if len(bodies) >= _MANY:
-        nouns = {body.name.rstrip(" 0123456789").split()[-1] for body in bodies}
-        return f"{len(bodies)} {nouns.pop()}s" if len(nouns) == 1 else f"{len(bodies)} things"
-    names = [
-        f"{'an' if body.name[0] in 'aeiou' else 'a'} {body.name.rstrip(' 0123456789')}" for body in bodies
+    """The things by name, those of which there are many by their number."""
+    kinds: dict[str, list[str]] = {}
+    for body in bodies:
+        words = body.name.rstrip(" 0123456789")
+        kinds.setdefault(words.split()[-1], []).append(f"{'an' if words[0] in 'aeiou' else 'a'} {words}")
+    told = [
+        part
+        for noun, names in kinds.items()
+        for part in ([f"{len(names)} {_plural(noun)}"] if len(names) >= _MANY else names)
     ]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+
+
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith(("o", "x")) else f"{noun}s"
 
 
 def _for_number(verb: str, count: int) -> str:
