@@ -190,6 +190,17 @@ def test_without_a_gl_library_the_package_is_named(
     assert "libosmesa6" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+def test_a_full_disk_is_told_and_leaves_no_half_of_a_pair(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "aftermath", "generate", str(tmp_path / "out"), "--pairs", "1", *TINY]
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", *command]  # files of at most 1 KB
+    done = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "no room left" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_pair_that_shows_nothing_is_rejected() -> None:
     nothing = np.zeros((3, 64, 96), bool)
     mask = np.full((3, 64, 96), Level.KEEP, np.uint8)
