@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ pytest.importorskip("mujoco", reason="the extra data is not installed")
 
 from aftermath.core import Level
 from aftermath.counterfactual.label import quadmask_of, reason_to_reject, still_alike
+from aftermath.errors import InputError
 from aftermath.media.masks import read_quadmask
 from aftermath.media.video import read_frames
 from conftest import Cli
@@ -199,6 +201,11 @@ def test_a_full_disk_is_told_and_leaves_no_half_of_a_pair(
     assert done.returncode == 2, done.stderr
     assert "no room left" in done.stderr and len(done.stderr.splitlines()) == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_input_error_comes_back_whole_from_a_worker() -> None:
+    error = pickle.loads(pickle.dumps(InputError("value", "allowed", "remedy")))
+    assert (str(error), error.remedy) == ("value: allowed; remedy", "remedy")
 
 
 def test_a_pair_that_shows_nothing_is_rejected() -> None:
