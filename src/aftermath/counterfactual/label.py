@@ -11,6 +11,7 @@ __all__ = ["DIFFERENCE", "differs", "quadmask_of", "reason_to_reject", "still_al
 
 DIFFERENCE = 10  # of 255, on any channel: what counts as another look; the reference takes 15 and no shadows
 _SPECK_PX = 12  # smaller changes are noise of the shadow map
+_HOLE_PX = 40
 _MIN_OBJECT_PX = 60  # on the frame that shows most of it, at 384x224
 _MAX_OBJECT_SHARE = 0.4
 _MIN_CHANGE_PX = 40
@@ -75,9 +76,14 @@ def differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _tidy(mask: np.ndarray) -> np.ndarray:
-    """Close pinholes and drop specks of a boolean (H, W)."""
+    """Fill small holes, such as a reflection of two colours has, and drop specks of a boolean (H, W)."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
-    large = stats[:, cv2.CC_STAT_AREA] >= _SPECK_PX
+    return _large(~_large(closed == 0, _HOLE_PX), _SPECK_PX)
+
+
+def _large(mask: np.ndarray, least_px: int) -> np.ndarray:
+    """The connected parts of a boolean (H, W) that have so many pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    large = stats[:, cv2.CC_STAT_AREA] >= least_px
     large[0] = False
     return large[np.asarray(labels, np.intp)]
