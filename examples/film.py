@@ -7,25 +7,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from aftermath.counterfactual.film import REPEATABLE, add_grain, add_stream, write_quadmask, yuv420
+
 __all__ = ["AUDIO_RATE", "add_grain", "rolling_sound", "write_quadmask", "write_video"]
 
 AUDIO_RATE = 44_100
-GRAIN_SIGMA = 1.2
-REPEATABLE = {"threads": "1", "x264-params": "asm=0"}  # x264's vector code now and then gives other bytes
-
-
-def add_grain(picture: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
-    """Add sensor grain, soft and mostly grey, to uint8 (H, W, 3): the same for the same ``seed``."""
-    rng = np.random.default_rng(seed)
-    grey, coloured = rng.normal(size=(*picture.shape[:2], 1)), rng.normal(size=picture.shape)
-    grain = cv2.GaussianBlur(0.9 * grey + 0.43 * coloured, (3, 3), 0.5)
-    grain *= GRAIN_SIGMA / grain.std()
-    return np.clip(np.rint(picture + grain), 0, 255).astype(np.uint8)
 
 
 def rolling_sound(
@@ -72,7 +62,7 @@ def _click(time_s: np.ndarray) -> np.ndarray:
 def write_video(path: Path, frames: Sequence[np.ndarray], rate: int, sound: np.ndarray | None = None) -> None:
     """Encode uint8 (H, W, 3) RGB frames as H.264, BT.709, tagged as such; ``sound`` as AAC beside them."""
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = _add_video(container, rate, frames[0].shape, {"crf": "13", "preset": "slow"} | REPEATABLE)
+        stream = add_stream(container, rate, frames[0].shape, {"crf": "13", "preset": "slow"} | REPEATABLE)
         stream.color_range = ColorRange.MPEG
         stream.colorspace, stream.color_primaries = Colorspace.ITU709, ColorPrimaries.BT709
         stream.color_trc = ColorTrc.BT709
@@ -81,43 +71,10 @@ def write_video(path: Path, frames: Sequence[np.ndarray], rate: int, sound: np.n
             audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono")
             audio.bit_rate = 96_000
         for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_yuv420(picture), format="yuv420p")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(yuv420(picture), format="yuv420p")))
         container.mux(stream.encode())
         if audio is not None and sound is not None:
             _write_sound(container, audio, sound)
-
-
-def write_quadmask(path: Path, values: np.ndarray, rate: int) -> None:
-    """Encode a quadmask, uint8 (T, H, W), so that 0, 63, 127 and 255 come back exactly."""
-    with av.open(str(path), "w") as container:
-        stream = _add_video(container, rate, values[0].shape, {"qp": "0", "preset": "veryslow"} | REPEATABLE)
-        for level in values:
-            grey = np.repeat(level[..., None], 3, axis=-1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_yuv420(grey), format="yuv420p")))
-        container.mux(stream.encode())
-
-
-def _yuv420(picture: np.ndarray) -> np.ndarray:
-    """BT.709 limited range, chroma sited left: uint8 (H, W, 3) to PyAV's (H * 3 / 2, W); H and W even.
-
-    Not swscale, whose last bit depends on where in memory a picture lies.
-    """
-    red, green, blue = np.moveaxis(picture / 255, -1, 0)
-    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    planes = [16 + 219 * luma]
-    for difference, scale in ((blue - luma, 1.8556), (red - luma, 1.5748)):
-        pairs = np.pad((difference[::2] + difference[1::2]) / 2, ((0, 0), (1, 0)), mode="edge")
-        planes.append(128 + 224 / scale * (pairs[:, :-2:2] + 2 * pairs[:, 1:-1:2] + pairs[:, 2::2]) / 4)
-    levels = [np.rint(plane).astype(np.uint8) for plane in planes]
-    return np.concatenate([level.reshape(-1, picture.shape[1]) for level in levels])
-
-
-def _add_video(
-    container: OutputContainer, rate: int, shape: tuple[int, ...], options: dict[str, str]
-) -> av.VideoStream:
-    stream = container.add_stream("libx264", rate=Fraction(rate), options=options)
-    stream.pix_fmt, stream.height, stream.width = "yuv420p", shape[0], shape[1]
-    return stream
 
 
 def _write_sound(container: OutputContainer, stream: av.AudioStream, sound: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from surfaces import Surface
+from aftermath.counterfactual.surfaces import Surface
 
 __all__ = ["SCENES", "Body", "Scene", "Shape", "Shot"]
 

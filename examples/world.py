@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from scenery import Body, Scene, Shape, Shot
-from surfaces import Surface, paint
+
+from aftermath.counterfactual.surfaces import Surface, paint
 
 __all__ = ["FRAME_RATE", "HEIGHT", "WIDTH", "Motion", "World"]
 

@@ -10,6 +10,8 @@ AftermathError
 The library never prints and never exits: the command line and the web app translate these.
 """
 
+from __future__ import annotations
+
 import re
 
 __all__ = [
@@ -37,6 +39,10 @@ class InputError(AftermathError):
     def __init__(self, value: str, allowed: str, remedy: str = "") -> None:
         self.value, self.allowed, self.remedy = value, allowed, remedy
         super().__init__(f"{value}: {allowed}" + (f"; {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """So that it comes back whole from another process."""
+        return type(self), (self.value, self.allowed, self.remedy)
 
 
 def extra_needed(what: str, extra: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aftermath.cli.execute import CLICK_ERROR, execute, say
+from aftermath.cli.generate import generate_command
 from aftermath.cli.models import app as models_app
 from aftermath.cli.parameters import Asked, Display, expanded, written
 from aftermath.config import MaskOptions, RemoveOptions
@@ -91,6 +92,7 @@ def doctor(
     report(examine(), as_json=as_json)
 
 
+app.command("generate")(generate_command)
 app.add_typer(models_app, name="models")
 
 

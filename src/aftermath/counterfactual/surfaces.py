@@ -1,4 +1,4 @@
-"""What the things of the examples are made of: small procedural textures, numpy and OpenCV only."""
+"""What simulated things are made of: small procedural textures, numpy and OpenCV only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,166 @@
+"""A `Scene` as a MuJoCo model. The only file here that knows how MuJoCo wants things said."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from aftermath.counterfactual.camera import view_at
+from aftermath.counterfactual.scene import Body, Light, Scene, Shape
+from aftermath.counterfactual.surfaces import Surface, paint
+from aftermath.errors import InputError, extra_needed
+
+__all__ = ["STEPS_PER_S", "build_model", "load_mujoco", "open_renderer"]
+
+STEPS_PER_S = 1536
+_CONTACT_RATE = 300.0  # rad/s: how stiff a contact is; a blow between two balls lasts some 10 ms
+_FLAT_PX, _CUBE_PX = 512, 128
+_NO_GL = "install a software one (Debian: libegl1 and libgl1-mesa-dri, or libosmesa6 with MUJOCO_GL=osmesa)"
+
+
+def load_mujoco() -> Any:
+    """The mujoco module, for headless EGL unless MUJOCO_GL says otherwise. Raises `InputError` without it."""
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        return importlib.import_module("mujoco")
+    except ImportError as error:
+        if error.name == "mujoco":
+            raise InputError("mujoco", extra_needed("generating pairs", "data")) from error
+        raise InputError(f"no OpenGL ({error})", "rendering needs an OpenGL library", _NO_GL) from error
+    except (OSError, AttributeError, RuntimeError) as error:  # what PyOpenGL says where a library is missing
+        raise InputError(f"no OpenGL ({error})", "rendering needs an OpenGL library", _NO_GL) from error
+
+
+def open_renderer(model: Any, size: tuple[int, int]) -> Any:
+    """A renderer for (width, height). Raises `InputError` where there is no OpenGL."""
+    try:
+        return load_mujoco().Renderer(model, size[1], size[0])
+    except Exception as error:  # PyOpenGL and MuJoCo have many names for it
+        raise InputError(f"no OpenGL ({error})", "rendering needs an OpenGL library", _NO_GL) from error
+
+
+def build_model(scene: Scene) -> Any:
+    """Compile the scene: one body a `Body`, under its name, a camera "camera", equalities in the order of the ties."""
+    mujoco = load_mujoco()
+    spec = mujoco.MjSpec()
+    spec.option.timestep = 1 / STEPS_PER_S
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10  # without it, soft friction lets things creep
+    visual = spec.visual
+    visual.global_.offwidth, visual.global_.offheight = scene.size
+    visual.quality.shadowsize, visual.quality.offsamples = 1024, 0
+    visual.map.shadowscale = 0.9  # the lamp's whole cone casts shadows
+    visual.map.znear = 0.02
+    visual.headlight.ambient, visual.headlight.diffuse = [scene.light.ambient] * 3, [0.12] * 3
+    visual.headlight.specular = [0] * 3
+    _add_lights(mujoco, spec, scene.light)
+    spec.worldbody.add_camera(name="camera", pos=scene.camera.eye, fovy=view_at(scene, 0).fov_y_deg)
+    _add_room(mujoco, spec, scene)
+    for index, body in enumerate(scene.bodies):
+        _add_body(mujoco, spec, body, scene.seed + index)
+    for tie in scene.ties:
+        spec.add_equality(
+            type=mujoco.mjtEq.mjEQ_CONNECT, objtype=mujoco.mjtObj.mjOBJ_BODY, name1=tie.hung, name2=tie.holder,
+            data=[*tie.at, *[0] * 9], solref=[0.005, 1],
+        )  # fmt: skip
+    return spec.compile()
+
+
+def _add_lights(mujoco: Any, spec: Any, light: Light) -> None:
+    """The lamp, and a weak light from the other side so that no face is flat."""
+    lamp = np.array(light.at)
+    spec.worldbody.add_light(
+        pos=lamp, dir=-lamp, cutoff=45, exponent=1, diffuse=light.colour, specular=[0.4] * 3, castshadow=True
+    )
+    spec.worldbody.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[-lamp[0], lamp[1], lamp[2]], dir=[lamp[0], 2, -2],
+        diffuse=[0.12, 0.13, 0.15], specular=[0] * 3, castshadow=False,
+    )  # fmt: skip
+
+
+def _add_room(mujoco: Any, spec: Any, scene: Scene) -> None:
+    room, plane, flat = scene.room, mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtTexture.mjTEXTURE_2D
+    spec.worldbody.add_geom(
+        type=plane, size=[5, 5, 0.1], material=_add_material(spec, room.floor, scene.seed, flat),
+        friction=[room.floor_friction, 0.005, 0.0001], condim=6,
+    )  # fmt: skip
+    spec.worldbody.add_geom(
+        type=plane, size=[5, 2, 0.1], pos=[0, room.wall_y_m, 2], quat=[1, 1, 0, 0], contype=0, conaffinity=0,
+        material=_add_material(spec, room.wall, scene.seed, flat),
+    )  # fmt: skip
+    for index, shape in enumerate(room.clutter):
+        _add_geom(mujoco, spec, spec.worldbody, shape, scene.seed + index, contype=0, conaffinity=0)
+
+
+def _add_body(mujoco: Any, spec: Any, body: Body, seed: int) -> None:
+    part = spec.worldbody.add_body(name=body.name, pos=body.at, quat=_quaternion(mujoco, body.euler_deg))
+    if not body.fixed:
+        part.add_freejoint()
+    damping = _damping_ratio(body.bounce)
+    volumes = [_volume(shape) for shape in body.shapes]
+    for shape, volume in zip(body.shapes, volumes, strict=True):
+        _add_geom(
+            mujoco, spec, part, shape, seed, condim=6, priority=1, mass=body.mass_kg * volume / sum(volumes),
+            friction=[body.friction, 0.005, body.rolling_m],
+            solref=[-(_CONTACT_RATE**2), -2 * damping * _CONTACT_RATE], solimp=[0.99, 0.99, 0.001, 0.5, 2],
+        )  # fmt: skip
+
+
+def _volume(shape: Shape) -> float:
+    """Roughly: enough to share out a body's mass."""
+    size = shape.size
+    if shape.kind == "sphere":
+        return 4.19 * size[0] ** 3
+    if shape.kind in ("cylinder", "capsule"):
+        return 6.28 * size[0] ** 2 * size[1]
+    return (8 if shape.kind == "box" else 4.19) * math.prod(size)
+
+
+def _add_geom(mujoco: Any, spec: Any, parent: Any, shape: Shape, seed: int, **physics: Any) -> None:
+    parent.add_geom(
+        type=getattr(mujoco.mjtGeom, f"mjGEOM_{shape.kind.upper()}"), size=np.resize((*shape.size, 0, 0), 3),
+        pos=shape.at, quat=_quaternion(mujoco, shape.euler_deg),
+        material=_add_material(spec, shape.surface, seed, mujoco.mjtTexture.mjTEXTURE_CUBE), **physics,
+    )  # fmt: skip
+
+
+def _add_material(spec: Any, surface: Surface, seed: int, kind: Any) -> str:
+    """Add the surface's texture and material once, and name it."""
+    flat = kind == load_mujoco().mjtTexture.mjTEXTURE_2D
+    name = f"{surface}{seed if flat else seed % 4}{flat}"
+    if any(material.name == name for material in spec.materials):
+        return name
+    size = _FLAT_PX if flat else _CUBE_PX
+    picture = np.tile(paint(surface, size, seed), (1 if flat else 6, 1, 1))
+    texture = spec.add_texture(name=name, type=kind, width=size, height=len(picture), nchannel=3)
+    texture.data = picture.tobytes()
+    material = spec.add_material(
+        name=name, texrepeat=[surface.repeat] * 2, specular=surface.shine, shininess=0.5,
+        reflectance=surface.mirror,
+    )  # fmt: skip
+    material.textures[load_mujoco().mjtTextureRole.mjTEXROLE_RGB] = name
+    return name
+
+
+def _damping_ratio(bounce: float) -> float:
+    """The damping ratio whose restitution is ``bounce``, where a contact pushes and never pulls; at most 1.
+
+    Schwager and Poeschel, arXiv 0706.3957: e = exp(-z / s (pi - atan2(2 z s, 1 - 2 z^2))), s = sqrt(1 - z^2).
+    """
+    low, high = 0.0, 1.0 - 1e-9
+    for _ in range(40):
+        middle = (low + high) / 2
+        root = math.sqrt(1 - middle**2)
+        gone = math.pi - math.atan2(2 * middle * root, 1 - 2 * middle**2)
+        low, high = (middle, high) if math.exp(-middle / root * gone) > bounce else (low, middle)
+    return low
+
+
+def _quaternion(mujoco: Any, euler_deg: tuple[float, float, float]) -> np.ndarray:
+    quat = np.zeros(4)
+    mujoco.mju_euler2Quat(quat, np.radians(euler_deg), "XYZ")
+    return quat

@@ -1,0 +1,173 @@
+"""`Scene`: what is simulated and filmed, described without any engine. Metres, kilograms, seconds, z up, RGB in 0..1.
+
+The floor is z = 0; the camera looks along +y; x goes to the right of the picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aftermath.counterfactual.surfaces import Surface
+from aftermath.errors import InputError
+
+__all__ = ["Body", "CameraPath", "Light", "Move", "Room", "Scene", "Shape", "Tie"]
+
+Vector = tuple[float, float, float]
+
+
+class Move(StrEnum):
+    """What the camera does."""
+
+    STILL = "still"
+    PAN = "pan"
+    ZOOM = "zoom"
+    ORBIT = "orbit"
+    HAND_HELD = "hand-held"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One primitive: box (half sides), sphere (radius), cylinder or capsule (radius, half length), ellipsoid (radii).
+
+    ``at`` and ``euler_deg`` (about x, then y, then z) are relative to the body.
+    """
+
+    kind: str
+    size: tuple[float, ...]
+    surface: Surface
+    at: Vector = (0.0, 0.0, 0.0)
+    euler_deg: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Body:
+    """One thing, by where and how fast it starts.
+
+    ``bounce`` is its coefficient of restitution, ``rolling_m`` its rolling resistance as a lever arm. A
+    ``fixed`` one never moves; what does not start at ``rest`` is left where it is while the others settle.
+    """
+
+    name: str
+    shapes: tuple[Shape, ...]
+    at: Vector
+    euler_deg: Vector = (0.0, 0.0, 0.0)
+    velocity: Vector = (0.0, 0.0, 0.0)
+    spin: Vector = (0.0, 0.0, 0.0)
+    mass_kg: float = 0.4
+    friction: float = 0.6
+    rolling_m: float = 0.0015
+    bounce: float = 0.3
+    fixed: bool = False
+    rest: bool = True
+
+
+@dataclass(frozen=True)
+class Tie:
+    """``hung`` hangs from ``holder`` by the point ``at`` of its own: it may turn about it. It goes with the holder."""
+
+    hung: str
+    holder: str
+    at: Vector
+
+
+@dataclass(frozen=True)
+class Light:
+    """A lamp of ``radius_m`` above the scene that casts the shadows; ``ambient`` 0..1 comes from everywhere."""
+
+    at: Vector
+    colour: Vector = (0.62, 0.6, 0.56)
+    radius_m: float = 0.12
+    ambient: float = 0.42
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Where the camera starts, looks, and what it does; ``amount`` in metres (pan), radians (orbit), source
+    pixels at 384 wide (hand-held) or as a factor of the focal length at the end (zoom)."""
+
+    eye: Vector
+    target: Vector
+    fov_y_deg: float = 34.0
+    move: Move = Move.STILL
+    amount: float = 0.0
+    phase: float = 0.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """Floor, the wall at y = ``wall_y_m``, and what stands about and is touched by nothing."""
+
+    floor: Surface
+    wall: Surface
+    wall_y_m: float = 1.6
+    clutter: tuple[Shape, ...] = ()
+    floor_friction: float = 0.6
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All there is to know before anything moves; ``removed`` names the bodies that go.
+
+    ``size``: (width, height) in pixels, even; ``shutter``: the share of a frame's time that it is exposed;
+    ``caption`` tells what is seen without the removed. Raises `InputError` for what cannot be filmed.
+    """
+
+    family: str
+    seed: int
+    removed: tuple[str, ...]
+    bodies: tuple[Body, ...]
+    room: Room
+    light: Light
+    camera: CameraPath
+    ties: tuple[Tie, ...] = ()
+    num_frames: int = 49
+    rate: int = 24
+    size: tuple[int, int] = (384, 224)
+    shutter: float = 0.5
+    grain: float = 1.0
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        names = [body.name for body in self.bodies]
+        if len(set(names)) != len(names):
+            raise InputError(f"bodies {names}", "every body needs a name of its own")
+        wanted = {*self.removed, *(tie.hung for tie in self.ties), *(tie.holder for tie in self.ties)}
+        if not self.removed or not wanted <= set(names):
+            raise InputError(f"removed {list(self.removed)}", f"must be of the bodies {names}")
+        if self.num_frames < 2 or self.rate < 1:
+            raise InputError(
+                f"{self.num_frames} frames at {self.rate}/s", "must be at least 2, at 1/s or more"
+            )
+        if any(side < 16 or side % 2 for side in self.size):
+            raise InputError(f"size {self.size[0]}x{self.size[1]}", "both sides must be even, 16 or more")
+
+    def to_json(self) -> str:
+        """The whole scene as JSON text."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Scene:
+        """Read what `to_json` wrote. Raises `InputError` for anything else."""
+        try:
+            return _read(Scene, json.loads(text))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError("scene", f"must be the JSON of a scene ({error})") from error
+
+
+def _read(kind: typing.Any, value: typing.Any) -> typing.Any:
+    """Build a value of type ``kind`` from plain JSON."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _read(hints[name], part) for name, part in value.items()})  # type: ignore[operator]
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        one = kinds[0] if kinds[-1] is Ellipsis else None
+        return tuple(_read(one or kinds[i], part) for i, part in enumerate(value))
+    if isinstance(kind, types.UnionType):
+        return value
+    return kind(value)
