@@ -1,7 +1,7 @@
 """How good the draft is: ``python benchmarks/draft.py [--clips DIR]``.
 
 Against the truth of every folder in ``examples/``: PSNR and SSIM by region, and how far the affected things
-are from where they belong (see `scores.center_errors`), for
+are from where they belong (see `aftermath.evaluate.physics`), for
 
 - untouched: the input as it is;
 - inpaint: every frame filled by itself, ``cv2.inpaint`` (Telea, 5 pixels), over the true changed region;
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,9 +38,11 @@ import cv2
 import numpy as np
 from report import Report, Rows, machine, write_page
 from rich.console import Console
-from scores import center_errors, intersection_over_union, psnr, ssim
 
 from aftermath.core import Box, Quadmask
+from aftermath.evaluate.pairs import Thing
+from aftermath.evaluate.physics import follow
+from aftermath.evaluate.scores import intersection_over_union, psnr, ssim
 from aftermath.media.arrays import load_arrays
 from aftermath.media.video import probe, read_clip
 
@@ -180,6 +183,14 @@ def score(example: Example, video: np.ndarray) -> list[str]:
         return [*cells, "–"]
     mean = float(np.mean(errors))
     return [*cells, f"{mean:.1f} px ({mean / video.shape[2]:.1%})"]
+
+
+def center_errors(video: np.ndarray, truth: np.ndarray, thing: dict[str, Any]) -> list[float]:
+    """How far an entry of ``things`` is from the truth, pixels, in every frame that shows all of it."""
+    x0, y0, x1, y1 = thing["box"]
+    centers = tuple(None if center is None else tuple(center) for center in thing["centers_removed"])
+    track = follow(video, truth, Thing(thing["name"], thing["action"], (x1 - x0, y1 - y0), centers))
+    return [error for error in track.errors if not math.isnan(error)]
 
 
 def speed(run: Run, num_frames: int) -> list[str]:

@@ -1,0 +1,179 @@
+"""Whether the affected things are where physics puts them: found in the output by how the truth shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from aftermath.evaluate.pairs import Thing
+
+__all__ = ["LOST_SHARE", "Behaviour", "Track", "behaves", "behaviour", "follow"]
+
+FOUND_CORRELATION = 0.5
+LOST_SHARE = 0.25
+_COLOUR_APART = 48.0  # of 255, in the mean: correlation is blind to brightness, so colour is asked too
+_NEAR_ENOUGH = 0.05  # a match at the true place wins over one elsewhere that is better by less
+_STILL_SHARE = 0.01  # of the picture's diagonal: a thing that never leaves this circle rests
+_STRAIGHT_DOWN = 60.0  # degrees above the horizon: steeper, and downwards, is falling
+_ASIDE = 45.0  # degrees between two ways that still count as one
+
+Point = tuple[float, float]
+_T = TypeVar("_T")
+
+
+class Behaviour(StrEnum):
+    """What a thing does over a clip."""
+
+    RESTS = "rests"
+    FALLS = "falls"
+    MOVES = "moves"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where a thing was found in an output, frame by frame.
+
+    ``wanted``: its true centre (x, y), pixels; None in frames that do not show all of it, which are not scored.
+    ``found``: where it is in the output; None for not found.
+    """
+
+    thing: Thing
+    picture_width: int
+    wanted: tuple[Point | None, ...]
+    found: tuple[Point | None, ...]
+
+    @property
+    def errors(self) -> list[float]:
+        """Distance of found from wanted in every scored frame, pixels; nan in the others.
+
+        A thing that is not found counts as a quarter of the picture's width, so that to blot it out is no gain.
+        """
+        errors = []
+        for wanted, found in zip(self.wanted, self.found, strict=True):
+            if wanted is None:
+                errors.append(math.nan)
+            elif found is None:
+                errors.append(LOST_SHARE * self.picture_width)
+            else:
+                errors.append(math.dist(found, wanted))
+        return errors
+
+    @property
+    def found_share(self) -> float:
+        """Of the scored frames; nan where there is none."""
+        scored = [f for w, f in zip(self.wanted, self.found, strict=True) if w is not None]
+        return sum(f is not None for f in scored) / len(scored) if scored else math.nan
+
+
+def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
+    """Find ``thing`` in every frame of ``video``, uint8 (T, H, W, 3) RGB, that shows all of it in ``truth``.
+
+    Its look is the crop of the true frame round its true centre. It is sought by normalised cross-correlation of the
+    colours (Lewis 1995; OpenCV's TM_CCOEFF_NORMED), in a window of its own size round the true place and then over
+    the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look is not
+    found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found means a
+    correlation of 0.5 and a mean colour within 48 of 255 over the middle half of the box. Ours. Things whose size
+    changes much, or that stand behind others, may be missed: the truth's own track says how well it works.
+    """
+    width, height = thing.size
+    corners = [_corner(center, thing.size, truth.shape[2], truth.shape[1]) for center in thing.centers]
+    scored = [t for t, corner in enumerate(corners) if corner is not None]
+    found: list[Point | None] = [None] * len(video)
+    for t in scored:
+        for look in dict.fromkeys((t, scored[0], scored[-1])):
+            x, y = _present(corners[look])
+            template = truth[look, y : y + height, x : x + width]
+            place = _locate(video[t], template, _present(corners[t]))
+            if place is not None:
+                # the centre is a fraction off the crop's own; it stays what it is in the truth
+                off_x, off_y = np.subtract(_present(thing.centers[look]), (x, y))
+                found[t] = (place[0] + float(off_x), place[1] + float(off_y))
+                break
+    wanted = tuple(thing.centers[t] if corner is not None else None for t, corner in enumerate(corners))
+    return Track(thing, truth.shape[2], wanted, tuple(found))
+
+
+def _present(value: _T | None) -> _T:
+    assert value is not None
+    return value
+
+
+def _corner(
+    center: Point | None, size: tuple[int, int], picture_width: int, picture_height: int
+) -> tuple[int, int] | None:
+    """The upper left pixel of the thing's crop; None where it is not all in the picture."""
+    if center is None:
+        return None
+    x, y = round(center[0] - size[0] / 2), round(center[1] - size[1] / 2)
+    inside = x >= 0 and y >= 0 and x + size[0] <= picture_width and y + size[1] <= picture_height
+    return (x, y) if inside else None
+
+
+def _locate(frame: np.ndarray, template: np.ndarray, corner: tuple[int, int]) -> tuple[int, int] | None:
+    """The corner of the best place of ``template`` in ``frame``; None for none."""
+    height, width = template.shape[:2]
+    x0, y0 = max(0, corner[0] - width), max(0, corner[1] - height)
+    near = frame[y0 : corner[1] + 2 * height, x0 : corner[0] + 2 * width]
+    here, (x, y) = _best(near, template)
+    place, score = (x0 + x, y0 + y), here
+    if here < 1 - _NEAR_ENOUGH:  # nothing elsewhere could win
+        everywhere, elsewhere = _best(frame, template)
+        if everywhere > here + _NEAR_ENOUGH:
+            place, score = elsewhere, everywhere
+    return place if score >= FOUND_CORRELATION and _alike(frame, template, place) else None
+
+
+def _best(picture: np.ndarray, template: np.ndarray) -> tuple[float, tuple[int, int]]:
+    match = cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED)
+    match[~np.isfinite(match)] = -1  # a flat place has no correlation
+    _, best, _, place = cv2.minMaxLoc(match)
+    return float(best), (int(place[0]), int(place[1]))
+
+
+def _alike(frame: np.ndarray, template: np.ndarray, place: tuple[int, int]) -> bool:
+    height, width = template.shape[:2]
+    middle = slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)
+    shown = frame[place[1] : place[1] + height, place[0] : place[0] + width][middle]
+    return float(np.abs(shown.astype(np.float32) - template[middle]).mean()) <= _COLOUR_APART
+
+
+def path_of(points: Sequence[Point | None]) -> np.ndarray:
+    """The points that are known, float64 (N, 2)."""
+    return np.array([point for point in points if point is not None], float).reshape(-1, 2)
+
+
+def behaviour(points: Sequence[Point | None], num_scored: int, diagonal_px: float) -> tuple[Behaviour, float]:
+    """What a thing does, and the direction of its way in degrees (0 right, 90 down; nan at rest or lost).
+
+    It rests where it never leaves its first place by more than 1 % of the picture's diagonal; it falls where its
+    furthest point lies below that at more than 60 degrees, and else moves. Lost: found in fewer than half of the
+    ``num_scored`` frames.
+    """
+    path = path_of(points)
+    if len(path) < max(1, num_scored / 2):
+        return Behaviour.LOST, math.nan
+    ways = path - path[0]
+    reach = np.linalg.norm(ways, axis=1)
+    if reach.max() <= max(2.0, _STILL_SHARE * diagonal_px):
+        return Behaviour.RESTS, math.nan
+    dx, dy = ways[int(reach.argmax())]
+    angle = math.degrees(math.atan2(dy, dx))
+    return (Behaviour.FALLS if abs(angle - 90) < 90 - _STRAIGHT_DOWN else Behaviour.MOVES), angle
+
+
+def behaves(track: Track, diagonal_px: float) -> tuple[bool, Behaviour, Behaviour]:
+    """Whether a thing does what it does in the truth, and in the same direction within 45 degrees; (what, wanted)."""
+    num_scored = len(path_of(track.wanted))
+    wanted, true_angle = behaviour(track.wanted, num_scored, diagonal_px)
+    does, angle = behaviour(track.found, num_scored, diagonal_px)
+    same = does is wanted and does is not Behaviour.LOST
+    if same and not math.isnan(angle):
+        same = abs((angle - true_angle + 180) % 360 - 180) <= _ASIDE
+    return same, does, wanted
