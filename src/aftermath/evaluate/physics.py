@@ -16,6 +16,7 @@ from aftermath.evaluate.pairs import Thing
 __all__ = ["LOST_SHARE", "Behaviour", "Track", "behaves", "behaviour", "follow"]
 
 FOUND_CORRELATION = 0.5
+FAR_CORRELATION = 0.7  # anything in a whole picture looks a little like anything
 LOST_SHARE = 0.25
 _COLOUR_APART = 48.0  # of 255, in the mean: correlation is blind to brightness, so colour is asked too
 _NEAR_ENOUGH = 0.05  # a match at the true place wins over one elsewhere that is better by less
@@ -53,16 +54,14 @@ class Track:
     def errors(self) -> list[float]:
         """Distance of found from wanted in every scored frame, pixels; nan in the others.
 
-        A thing that is not found counts as a quarter of the picture's width, so that to blot it out is no gain.
+        A thing that is not found, or further away, counts as a quarter of the picture's width: to blot it out is no gain.
         """
-        errors = []
+        errors, lost_px = [], LOST_SHARE * self.picture_width
         for wanted, found in zip(self.wanted, self.found, strict=True):
             if wanted is None:
                 errors.append(math.nan)
-            elif found is None:
-                errors.append(LOST_SHARE * self.picture_width)
             else:
-                errors.append(math.dist(found, wanted))
+                errors.append(min(lost_px, math.dist(found, wanted)) if found else lost_px)
         return errors
 
     @property
@@ -79,7 +78,7 @@ def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
     colours (Lewis 1995; OpenCV's TM_CCOEFF_NORMED), in a window of its own size round the true place and then over
     the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look is not
     found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found means a
-    correlation of 0.5 and a mean colour within 48 of 255 over the middle half of the box. Ours. Things whose size
+    correlation of 0.5 (0.7 outside the window) and a mean colour within 48 of 255 over the middle half of the box. Ours. Things whose size
     changes much, or that stand behind others, may be missed: the truth's own track says how well it works.
     """
     width, height = thing.size
@@ -125,7 +124,7 @@ def _locate(frame: np.ndarray, template: np.ndarray, corner: tuple[int, int]) ->
     place, score = (x0 + x, y0 + y), here
     if here < 1 - _NEAR_ENOUGH:  # nothing elsewhere could win
         everywhere, elsewhere = _best(frame, template)
-        if everywhere > here + _NEAR_ENOUGH:
+        if everywhere > max(here + _NEAR_ENOUGH, FAR_CORRELATION):
             place, score = elsewhere, everywhere
     return place if score >= FOUND_CORRELATION and _alike(frame, template, place) else None
 

@@ -186,6 +186,4 @@ def warp_error(video: np.ndarray, flows: Flows, region: np.ndarray) -> float:
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int], kernel: int = cv2.INTER_AREA) -> np.ndarray:
-    return (
-        picture if picture.shape[1::-1] == size else cv2.resize(picture, size, interpolation=kernel)
-    )
+    return picture if picture.shape[1::-1] == size else cv2.resize(picture, size, interpolation=kernel)
