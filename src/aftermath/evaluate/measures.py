@@ -54,17 +54,37 @@ MEASURES: dict[str, Measure] = {
     for one in (
         *_of_regions("psnr", "PSNR", "dB", "peak signal-to-noise ratio against the truth", 1),
         *_of_regions("ssim", "SSIM", "", "structural similarity against the truth (Wang et al. 2004)", 3),
-        Measure("lpips_changed", "LPIPS changed", "", False, "LPIPS against the truth, changed (Zhang et al. 2018)", 3),
+        Measure(
+            "lpips_changed",
+            "LPIPS changed",
+            "",
+            False,
+            "LPIPS against the truth, changed (Zhang et al. 2018)",
+            3,
+        ),
         Measure(
             "warp_excess",
             "warp error",
             "",
             False,
-            "change along the true motion in the changed region, beyond the truth's own; grey levels of 255 (after Lai et "
-            "al. 2018)",
+            "change along the true motion in the changed region, beyond the truth's own; levels of 255 "
+            "(after Lai et al. 2018)",
         ),
-        Measure("keep_db", "keep fidelity", "dB", True, "what need not change: PSNR to the source or the truth, the nearer", 1),
-        Measure("completeness", "object gone", "share", True, "how much of the object's appearance is gone where it was"),
+        Measure(
+            "keep_db",
+            "keep fidelity",
+            "dB",
+            True,
+            "what need not change: PSNR to the source or the truth, the nearer",
+            1,
+        ),
+        Measure(
+            "completeness",
+            "object gone",
+            "share",
+            True,
+            "how much of the object's appearance is gone where it was",
+        ),
         Measure(
             "center_error_px",
             "centre error",
@@ -73,10 +93,14 @@ MEASURES: dict[str, Measure] = {
             "affected things: mean distance from the true place; not found counts as a quarter of the width",
             1,
         ),
-        Measure("found_share", "things found", "share", True, "affected things: frames in which they are found"),
-        Measure("behaves_share", "behave", "share", True, "affected things that rest, fall or move as they should"),
+        Measure(
+            "found_share", "things found", "share", True, "affected things: frames in which they are found"
+        ),
+        Measure(
+            "behaves_share", "behave", "share", True, "affected things that rest, fall or move as they should"
+        ),
     )
-}  # fmt: skip
+}
 
 HEADLINES = (
     "psnr_changed",
@@ -93,7 +117,7 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class ThingScore:
-    """One affected thing in one output. Distances and centres in pixels, one a frame; nan and None: not scored, lost."""
+    """One affected thing in one output. Distances and centres in pixels, one a frame; nan, None: not scored."""
 
     name: str
     error_px: float

@@ -54,7 +54,8 @@ class Track:
     def errors(self) -> list[float]:
         """Distance of found from wanted in every scored frame, pixels; nan in the others.
 
-        A thing that is not found, or further away, counts as a quarter of the picture's width: to blot it out is no gain.
+        A thing that is not found, or further away, counts as a quarter of the picture's width: to blot it
+        out is no gain.
         """
         errors, lost_px = [], LOST_SHARE * self.picture_width
         for wanted, found in zip(self.wanted, self.found, strict=True):
@@ -74,12 +75,13 @@ class Track:
 def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
     """Find ``thing`` in every frame of ``video``, uint8 (T, H, W, 3) RGB, that shows all of it in ``truth``.
 
-    Its look is the crop of the true frame round its true centre. It is sought by normalised cross-correlation of the
-    colours (Lewis 1995; OpenCV's TM_CCOEFF_NORMED), in a window of its own size round the true place and then over
-    the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look is not
-    found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found means a
-    correlation of 0.5 (0.7 outside the window) and a mean colour within 48 of 255 over the middle half of the box. Ours. Things whose size
-    changes much, or that stand behind others, may be missed: the truth's own track says how well it works.
+    Its look is the crop of the true frame round its true centre. It is sought by normalised cross-correlation of
+    the colours (Lewis 1995; OpenCV's TM_CCOEFF_NORMED), in a window of three times its size round the true place and
+    then over the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look
+    is not found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found
+    means a correlation of 0.5 (0.7 outside the window) and a mean colour within 48 of 255 over the middle half of
+    the box. Ours. Things whose size changes much, or that stand behind others, may be missed: the truth's own track
+    says how well it works.
     """
     width, height = thing.size
     corners = [_corner(center, thing.size, truth.shape[2], truth.shape[1]) for center in thing.centers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -126,8 +127,8 @@ def removal_completeness(
 
     1 - a, where a is the least-squares share of the object in the output: with o, s and t the output, the source
     and the truth over the pixels at which s and t differ by more than 12 of 255, all frames together,
-    a = Σ (o - t)·(s - t) / Σ |s - t|², kept within 0 and 1. An error that does not look like the object leaves a near 0;
-    half of the object, or all of it at half strength, gives 0.5. Ours. nan where the object is nowhere to be seen.
+    a = Σ (o - t)·(s - t) / Σ |s - t|², kept within 0 and 1. An error that does not look like the object leaves a
+    near 0; half of the object, or all of it at half strength, gives 0.5. Ours. nan where the object is nowhere to be seen.
     """
     along = power = 0.0
     for out, filmed, true, inside in zip(video, source, truth, region, strict=True):
@@ -157,7 +158,7 @@ def true_flows(truth: np.ndarray) -> Flows:
     width, height = fit_long_side(truth.shape[2], truth.shape[1], _FLOW_SIDE_PX)
     small = [_resized(frame, (width, height)) for frame in truth]
     fields, seen = [], []
-    for here, there in zip(small, small[1:], strict=False):
+    for here, there in pairwise(small):
         forward = dis_flow(here, there, preset="fast")
         backward = dis_flow(there, here, preset="fast")
         fields.append(forward.astype(np.float16))

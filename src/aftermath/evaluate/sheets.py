@@ -42,8 +42,8 @@ class Sheets:
 def contact_sheet(pair: Pair, videos: Mapping[str, np.ndarray], scores: Mapping[str, Scores]) -> np.ndarray:
     """Six moments (columns) of the source, the truth and ``videos`` (rows), cut to what changes: uint8 (H, W, 3) RGB.
 
-    The rim of what changes is blue in the first row. In the others a green cross is where an affected thing belongs, and
-    a pink circle where it was found.
+    The rim of what changes is blue in the first row. In the others a green cross is where an affected thing
+    belongs, and a pink circle where it was found.
     """
     changed = pair.quadmask.changed
     crop = _crop(changed.any(axis=0))

@@ -197,11 +197,18 @@ class EngineSystem:
         folder = self.folder / self.name  # another way of running is another folder
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{pair.name}.mkv"
-        given = {"boxes": [_box(pair)]} if self.from_box else {"quadmask": pair.files.mask}
         falls = _falls(pair) if self.say_falls else []
         prompt = str(pair.files.about.get("prompt") or "")
         try:
-            remove(pair.files.source, target, affected=falls, prompt=prompt, options=options, **given)
+            remove(
+                pair.files.source,
+                target,
+                boxes=[_box(pair)] if self.from_box else [],
+                quadmask=None if self.from_box else pair.files.mask,
+                affected=falls,
+                prompt=prompt,
+                options=options,
+            )
             return fitted(read_video(target), float(probe(target).frame_rate), pair)
         except AftermathError as error:
             raise Unscored(str(error)) from error
