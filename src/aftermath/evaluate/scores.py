@@ -128,7 +128,7 @@ def removal_completeness(
     1 - a, where a is the least-squares share of the object in the output: with o, s and t the output, the source
     and the truth over the pixels at which s and t differ by more than 12 of 255, all frames together,
     a = Σ (o - t)·(s - t) / Σ |s - t|², kept within 0 and 1. An error that does not look like the object leaves a
-    near 0; half of the object, or all of it at half strength, gives 0.5. Ours. nan where the object is nowhere to be seen.
+    near 0; half of the object, or all of it at half strength, gives 0.5. Ours. nan where no object is to be seen.
     """
     along = power = 0.0
     for out, filmed, true, inside in zip(video, source, truth, region, strict=True):

@@ -46,7 +46,7 @@ def contact_sheet(pair: Pair, videos: Mapping[str, np.ndarray], scores: Mapping[
     belongs, and a pink circle where it was found.
     """
     changed = pair.quadmask.changed
-    crop = _crop(changed.any(axis=0))
+    crop = _crop(np.asarray(changed.any(axis=0)))
     frames = _moments(changed)
     rows = [_heading([f"frame {t}" for t in frames], crop)]
     filmed = [_rimmed(pair.source[t], changed[t])[crop] for t in frames]
