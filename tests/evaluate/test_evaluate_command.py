@@ -12,11 +12,11 @@ import drawn_pairs as drawn
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_as_a_process(run_cli: Cli, tmp_path: Path) -> None:
+def test_as_a_process(cli: Cli, tmp_path: Path) -> None:
     drawn.write_pair(tmp_path / "pairs" / "one")
     drawn.write_video(tmp_path / "theirs" / "one.mkv", drawn.without())
     report = tmp_path / "report"
-    done = run_cli(
+    done = cli(
         "evaluate",
         tmp_path / "pairs",
         "--outputs",
@@ -33,8 +33,8 @@ def test_as_a_process(run_cli: Cli, tmp_path: Path) -> None:
     assert (report / "index.html").is_file() and (report / "pictures" / "001.png").is_file()
 
 
-def test_bad_input_is_one_line_and_two(run_cli: Cli, tmp_path: Path) -> None:
-    done = run_cli("evaluate", tmp_path, "--baseline", "truth", "--report", tmp_path / "report")
+def test_bad_input_is_one_line_and_two(cli_here: Cli, tmp_path: Path) -> None:
+    done = cli_here("evaluate", tmp_path, "--baseline", "truth", "--report", tmp_path / "report")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and "holds no pairs" in done.stderr
     assert not (tmp_path / "report").exists()
