@@ -145,6 +145,8 @@ class Judge:
     def __init__(self, pair: Pair, lpips: Lpips | None = None) -> None:
         self._pair, self._lpips = pair, lpips
         self._regions = pair.regions
+        # where the truth shows another thing, that thing's error would pass for the object
+        self._background = pair.quadmask.primary & ~pair.quadmask.affected
         self._flows: Flows = true_flows(pair.truth)
         self._true_warp_error = warp_error(pair.truth, self._flows, self._regions["changed"])
 
@@ -160,7 +162,7 @@ class Judge:
         values["warp_error"] = warp_error(video, self._flows, changed)
         values["warp_excess"] = _excess(values["warp_error"], self._true_warp_error)
         values["keep_db"] = _capped(keep_fidelity(video, filmed, true, regions["keep"]))
-        values["completeness"] = removal_completeness(video, filmed, true, regions["object"])
+        values["completeness"] = removal_completeness(video, filmed, true, self._background)
         things = [self._thing(follow(video, true, thing)) for thing in pair.things]
         values |= {
             "center_error_px": _mean([thing.error_px for thing in things]),

@@ -123,7 +123,7 @@ def keep_fidelity(video: np.ndarray, source: np.ndarray, truth: np.ndarray, keep
 def removal_completeness(
     video: np.ndarray, source: np.ndarray, truth: np.ndarray, region: np.ndarray
 ) -> float:
-    """How much of the object is gone from ``region``, where it was: 1 all of it, 0 none.
+    """How much of the object is gone from ``region``, where it hid the background: 1 all of it, 0 none.
 
     1 - a, where a is the least-squares share of the object in the output: with o, s and t the output, the source
     and the truth over the pixels at which s and t differ by more than 12 of 255, all frames together,

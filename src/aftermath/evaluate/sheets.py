@@ -20,6 +20,7 @@ _GAP_PX = 6
 _LABEL_PX = 26
 _MARGIN_SHARE = 0.15  # round what changes, of the crop's own size
 _LEAST_SHARE = 0.35  # of the picture: a smaller crop shows no place
+_ASPECT = 1.8  # a longer crop would be shown too small
 _RIM = (90, 200, 255)
 _TRUE, _FOUND = (80, 240, 120), (255, 70, 200)
 
@@ -69,12 +70,18 @@ def _moments(changed: np.ndarray) -> list[int]:
 
 
 def _crop(where: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of what changes, with some room round it."""
+    ends = [np.flatnonzero(where.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    lengths = [
+        max((1 + 2 * _MARGIN_SHARE) * (high - low + 1), _LEAST_SHARE * size)
+        for (low, high), size in zip(ends, where.shape, strict=True)
+    ]
+    lengths = [max(lengths[0], lengths[1] / _ASPECT), max(lengths[1], lengths[0] / _ASPECT)]
     slices = []
-    for axis, size in ((1, where.shape[0]), (0, where.shape[1])):
-        inside = np.flatnonzero(where.any(axis=axis))
-        low, high = int(inside[0]), int(inside[-1]) + 1
-        grow = max((high - low) * _MARGIN_SHARE, (_LEAST_SHARE * size - (high - low)) / 2)
-        slices.append(slice(max(0, round(low - grow)), min(size, round(high + grow))))
+    for (low, high), length, size in zip(ends, lengths, where.shape, strict=True):
+        length = min(size, round(length))
+        start = min(max(0, round((low + high + 1 - length) / 2)), size - length)
+        slices.append(slice(start, start + length))
     return slices[0], slices[1]
 
 
@@ -87,9 +94,9 @@ def _marked(frame: np.ndarray, scores: Scores, t: int) -> np.ndarray:
     out = frame.copy()
     for thing in scores.things:
         if (wanted := thing.wanted[t]) is not None:
-            cv2.drawMarker(out, _pixel(wanted), _TRUE, cv2.MARKER_CROSS, 14, 2)
+            cv2.drawMarker(out, _pixel(wanted), _TRUE, cv2.MARKER_CROSS, 11, 1)
         if (found := thing.found[t]) is not None:
-            cv2.circle(out, _pixel(found), 11, _FOUND, 2, cv2.LINE_AA)
+            cv2.circle(out, _pixel(found), 8, _FOUND, 1, cv2.LINE_AA)
     return out
 
 
