@@ -75,6 +75,12 @@ def test_a_thing_blotted_out_is_not_found(pair: Pair) -> None:
     assert scores.things[0].does == "lost"
 
 
+def test_what_vanishes_half_way_does_not_rest(judged: dict[str, Scores]) -> None:
+    thing = judged["inpaint"].things[0]
+    assert 0.4 < thing.found_share < 0.8
+    assert (thing.does, thing.behaves) == ("lost", False)
+
+
 def test_half_an_object_left_is_half_complete(pair: Pair) -> None:
     faint = ((pair.truth.astype(int) + pair.source) // 2).astype(np.uint8)
     region = pair.quadmask.primary

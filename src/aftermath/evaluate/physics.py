@@ -22,6 +22,7 @@ _COLOUR_APART = 48.0  # of 255, in the mean: correlation is blind to brightness,
 _NEAR_ENOUGH = 0.05  # a match at the true place wins over one elsewhere that is better by less
 _STILL_SHARE = 0.01  # of the picture's diagonal: a thing that never leaves this circle rests
 _STRAIGHT_DOWN = 60.0  # degrees above the horizon: steeper, and downwards, is falling
+_SEEN_SHARE = 0.8  # of the frames: what vanishes half way neither rests nor moves as it should
 _ASIDE = 45.0  # degrees between two ways that still count as one
 
 Point = tuple[float, float]
@@ -154,11 +155,11 @@ def behaviour(points: Sequence[Point | None], num_scored: int, diagonal_px: floa
     """What a thing does, and the direction of its way in degrees (0 right, 90 down; nan at rest or lost).
 
     It rests where it never leaves its first place by more than 1 % of the picture's diagonal; it falls where its
-    furthest point lies below that at more than 60 degrees, and else moves. Lost: found in fewer than half of the
-    ``num_scored`` frames.
+    furthest point lies below that at more than 60 degrees, and else moves. Lost: found in fewer than 80 % of
+    the ``num_scored`` frames.
     """
     path = path_of(points)
-    if len(path) < max(1, num_scored / 2):
+    if len(path) < max(1, _SEEN_SHARE * num_scored):
         return Behaviour.LOST, math.nan
     ways = path - path[0]
     reach = np.linalg.norm(ways, axis=1)
