@@ -29,13 +29,14 @@ def line_plot(title: str, series: Mapping[str, Sequence[float]], colours: Mappin
         return f"{x:.1f},{_TOP + inner_height * (1 - value / top):.1f}"
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-        f'<text x="{_LEFT}" y="16" class="title">{escape(title)}</text>',
+        '<svg xmlns="http://www.w3.org/2000/svg" '
+        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-size="11" fill="currentColor">',
+        f'<text x="{_LEFT}" y="16" font-weight="600">{escape(title)}</text>',
     ]
     for share in (0, 0.5, 1):
         y = _TOP + inner_height * (1 - share)
         parts.append(
-            f'<path class="grid" d="M{_LEFT},{y:.1f}H{_WIDTH - _RIGHT}"/>'
+            f'<path d="M{_LEFT},{y:.1f}H{_WIDTH - _RIGHT}" fill="none" stroke="#888" stroke-opacity=".5"/>'
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * share:g}</text>'
         )
     parts.append(
@@ -47,7 +48,8 @@ def line_plot(title: str, series: Mapping[str, Sequence[float]], colours: Mappin
             points = [at(frame, values[frame]) for frame in run]
             ways = " ".join(points if len(points) > 1 else [*points, *points])  # one point alone: a dot
             parts.append(
-                f'<polyline points="{ways}" style="stroke:{colours[name]}"><title>{escape(name)}</title></polyline>'
+                f'<polyline points="{ways}" fill="none" stroke="{colours[name]}" stroke-width="1.7">'
+                f"<title>{escape(name)}</title></polyline>"
             )
     return "".join([*parts, "</svg>"])
 

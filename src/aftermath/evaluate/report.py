@@ -110,6 +110,11 @@ def write_report(evaluation: Evaluation, folder: Path, sheets: Mapping[str, Path
     return page
 
 
+_PLOT_DB = 50.0  # more cannot be seen, and would press the rest together
+_REGIONS = (
+    "object: what the object covers; affected: what changes because of it; changed: both; keep: the rest. "
+    "By the pair's quadmask."
+)
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --good: #0a7a4e; --bad: #b3261e }
 @media (prefers-color-scheme: dark) { :root { --good: #5fd7a5; --bad: #ff8a80 } }
@@ -118,15 +123,14 @@ h1 { font-size: 1.5em } h2 { font-size: 1.2em; margin-top: 2em } h3 { font-size:
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6em 0 }
 th, td { padding: .3em .7em; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
-th { font-weight: 600 } th:first-child, td:first-child { text-align: left; white-space: nowrap }
+th { font-weight: 600 } th, td { white-space: nowrap } th:first-child, td:first-child { text-align: left }
 .best { background: var(--soft); font-weight: 600 }
 .worst, .rank, .what { font-size: .82em; opacity: .75; font-weight: 400 }
-.worst { display: block } .bad { color: var(--bad) } .good { color: var(--good) }
+.what { white-space: normal } .worst { display: block } .bad { color: var(--bad) } .good { color: var(--good) }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em }
 img { max-width: 100%; border-radius: 4px }
 .plots { display: flex; flex-wrap: wrap; gap: 1em } .plots svg { width: 440px; max-width: 100% }
-svg text { font: 11px system-ui, sans-serif; fill: currentColor } svg .title { font-weight: 600 }
-svg .grid { stroke: #8886; fill: none } svg polyline { fill: none; stroke-width: 1.7 }
+svg { font-family: system-ui, sans-serif }
 """
 
 
@@ -148,7 +152,7 @@ def _page(evaluation: Evaluation, sheets: Mapping[str, str]) -> str:
             _summary_table(evaluation, HEADLINES, family, colours),
         ]
     rest = [key for key in MEASURES if key not in HEADLINES]
-    parts += ["<h2>By region</h2>", _summary_table(evaluation, rest, "", colours)]
+    parts += [f"<h2>By region</h2><p>{_REGIONS}</p>", _summary_table(evaluation, rest, "", colours)]
     failed = [entry for entry in evaluation.entries if entry.scores is None]
     if failed:
         lines = [f"{_name(e.system, colours)} on {escape(e.pair)}: {escape(e.failure)}" for e in failed]
@@ -184,7 +188,9 @@ def _summary_table(
     rows = []
     for system in evaluation.systems:
         cells = [f"<td>{_name(system, colours)}</td>"]
-        cells += [_cell(m, of[system]) for m, of in zip(measures, summaries, strict=True)]
+        cells += [
+            _cell(m, of[system], len(evaluation.pairs)) for m, of in zip(measures, summaries, strict=True)
+        ]
         failed, total = len(evaluation.failures(system, family)), len(evaluation.of(system, family))
         mark = " class=bad" if failed else ""
         rows.append(f"<tr>{''.join(cells)}<td{mark}>{total - failed} of {total}</td></tr>")
@@ -195,10 +201,14 @@ def _summary_table(
     return _table(["system", *heads, "pairs"], rows)
 
 
-def _cell(measure: Measure, summary: Summary) -> str:
+def _cell(measure: Measure, summary: Summary, num_pairs: int) -> str:
     if summary.rank is None:
         return "<td>–</td>"
-    worst = f"worst {escape(measure.written(summary.worst))}, {escape(summary.worst_pair)}"
+    worst = (
+        f"worst {escape(measure.written(summary.worst))}, {escape(summary.worst_pair)}"
+        if num_pairs > 1
+        else ""
+    )
     return (
         f"<td{' class=best' if summary.rank == 1 else ''}>{escape(measure.written(summary.mean))} "
         f"<span class=rank>#{summary.rank}</span><span class=worst>{worst}</span></td>"
@@ -241,7 +251,8 @@ def _things_table(entries: list[Entry], colours: Mapping[str, str]) -> str:
 
 def _plots(entries: list[Entry], colours: Mapping[str, str]) -> list[str]:
     scored = {entry.system: entry.scores for entry in entries if entry.scores}
-    plots = [line_plot("PSNR of what changes, dB", {s: v.psnr_by_frame for s, v in scored.items()}, colours)]
+    decibels = {s: [min(_PLOT_DB, value) for value in v.psnr_by_frame] for s, v in scored.items()}
+    plots = [line_plot(f"PSNR of what changes, dB, at most {_PLOT_DB:g}", decibels, colours)]
     names = list(dict.fromkeys(thing.name for scores in scored.values() for thing in scores.things))
     for name in names:
         series = {
