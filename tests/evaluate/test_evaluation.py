@@ -14,6 +14,7 @@ import pytest
 
 from aftermath.errors import InputError
 from aftermath.evaluate.evaluation import Evaluation, evaluate
+from aftermath.evaluate.lpips import _scorer, load_lpips
 from aftermath.evaluate.measures import HEADLINES, MEASURES, Judge, Scores
 from aftermath.evaluate.pairs import Pair, find_pairs, load_pair
 from aftermath.evaluate.physics import Behaviour, behaviour
@@ -133,8 +134,11 @@ def test_bad_pairs_are_told_in_one_line(tmp_path: Path) -> None:
         find_pairs(folder)
     (folder / "truth.json").unlink()
     drawn.write_video(folder / "rgb_removed.mp4", drawn.without()[:, :80])
+    with pytest.raises(InputError, match="rgb_removed.mp4 is 80x90"):
+        evaluate(folder, [baseline(Baseline.TRUTH)])
+    drawn.write_video(folder / "rgb_removed.mp4", drawn.without()[:-1])
     with pytest.raises(InputError, match="one size and length"):
-        load_pair(find_pairs(folder)[0])
+        evaluate(folder, [baseline(Baseline.TRUTH)])
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +227,19 @@ def test_an_engine_is_run_and_scored(pair: Pair, tmp_path: Path) -> None:
     for from_box in (False, True):
         system = EngineSystem(Engine.DRAFT, tmp_path, from_box=from_box)
         assert system.output(pair).frames.shape == pair.truth.shape
+
+
+def test_lpips_sees_the_region_alone(pair: Pair) -> None:
+    torch = pytest.importorskip("torch", reason="the extra void is not installed")
+    score = _scorer(torch, lambda a, b: (a - b).abs().mean())
+    keep = pair.regions["keep"]
+    assert score(pair.source, pair.truth, pair.regions["changed"]) > 0.02
+    assert score(pair.source, pair.truth, keep) == pytest.approx(0, abs=1e-6)
+
+
+def test_lpips_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert load_lpips() == (None, "LPIPS left out: torchmetrics is not installed")
 
 
 def test_plots_leave_gaps_and_escape() -> None:

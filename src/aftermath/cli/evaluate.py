@@ -11,6 +11,7 @@ import typer
 
 from aftermath.cli.execute import guarded
 from aftermath.config import Engine
+from aftermath.errors import InputError
 
 if TYPE_CHECKING:
     from aftermath.evaluate.evaluation import Evaluation
@@ -62,6 +63,8 @@ def evaluate_command(
         from aftermath.media.files import check_folder
 
         check_folder(report)
+        if report.exists() and not report.is_dir():
+            raise InputError(str(report), "is a file", "name a folder for the report")
         systems: list[System] = [*folders(outputs or []), *(baseline_named(name) for name in baseline or [])]
         for one in engine or []:
             systems.append(EngineSystem(one, report / "outputs", model, from_box, say_falls))

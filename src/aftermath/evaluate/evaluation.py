@@ -12,7 +12,7 @@ import numpy as np
 from aftermath.errors import InputError
 from aftermath.evaluate.lpips import load_lpips
 from aftermath.evaluate.measures import MEASURES, Judge, Measure, Scores
-from aftermath.evaluate.pairs import Pair, PairFiles, find_pairs, load_pair
+from aftermath.evaluate.pairs import Pair, PairFiles, check_sizes, find_pairs, load_pair
 from aftermath.evaluate.systems import Folder, System, Unscored
 
 __all__ = ["Entry", "Evaluation", "Summary", "evaluate"]
@@ -126,6 +126,8 @@ def evaluate(
     for system in systems:
         if isinstance(system, Folder):
             system.check(found)
+    for files in found:
+        check_sizes(files)
     lpips, note = load_lpips()
     entries: list[Entry] = []
     for files in found:

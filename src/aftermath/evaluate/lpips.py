@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ _LEAST_SIDE_PX = 64  # AlexNet's strides need this much
 
 def load_lpips() -> tuple[Lpips | None, str]:
     """The score, or None; and a line that says what is missing, or what it runs on. Nothing is downloaded."""
-    try:
-        torch: Any = importlib.import_module("torch")
-        module: Any = importlib.import_module("torchmetrics.image.lpip")
-    except ImportError as error:
-        return None, f"LPIPS left out: {error.name or 'torchmetrics'} is not installed"
+    for package in ("torchmetrics", "torchvision", "torch"):  # found, not loaded: torch takes seconds
+        if importlib.util.find_spec(package) is None:
+            return None, f"LPIPS left out: {package} is not installed"
+    torch: Any = importlib.import_module("torch")
     weights = Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONE
     if not weights.is_file():
         return None, f"LPIPS left out: the weights {_BACKBONE} are not in torch's cache"
+    module: Any = importlib.import_module("torchmetrics.image.lpip")
     net = module.LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True).eval()
     return _scorer(torch, net), "LPIPS: AlexNet, torchmetrics"
 

@@ -24,7 +24,7 @@ from aftermath.errors import InputError
 from aftermath.media.decode import probe, read_clip
 from aftermath.media.masks import read_quadmask
 
-__all__ = ["REGIONS", "Pair", "PairFiles", "Thing", "find_pairs", "load_pair", "read_video"]
+__all__ = ["REGIONS", "Pair", "PairFiles", "Thing", "check_sizes", "find_pairs", "load_pair", "read_video"]
 
 REGIONS = ("object", "affected", "changed", "keep", "all")
 _FORMS = (("rgb_full.mp4", "mask.mp4"), ("input_video.mp4", "quadmask_0.mp4"))
@@ -130,6 +130,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(str(path), "must be a JSON object", "write it anew")
     return values
+
+
+def check_sizes(files: PairFiles) -> None:
+    """Look at the headers of one pair alone, so that a bad one is known before hours of work on the others.
+
+    Raises `InputError` where its three videos differ in size, or one cannot be read.
+    """
+    sizes = {path.name: probe(path) for path in (files.source, files.truth, files.mask)}
+    if len({(info.width, info.height) for info in sizes.values()}) > 1:
+        told = ", ".join(f"{name} is {info.width}x{info.height}" for name, info in sizes.items())
+        raise InputError(f"{files.truth.parent}: {told}", "all must be of one size", "make the pair anew")
 
 
 def read_video(path: Path) -> np.ndarray:
