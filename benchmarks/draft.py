@@ -40,7 +40,7 @@ from report import Report, Rows, machine, write_page
 from rich.console import Console
 
 from aftermath.core import Box, Quadmask
-from aftermath.evaluate.pairs import Thing
+from aftermath.evaluate.pairs import find_pairs, load_pair
 from aftermath.evaluate.physics import follow
 from aftermath.evaluate.scores import intersection_over_union, psnr, ssim
 from aftermath.media.arrays import load_arrays
@@ -178,19 +178,13 @@ def score(example: Example, video: np.ndarray) -> list[str]:
         cells.append(
             f"{psnr(video, example.removed, region):.1f} / {ssim(video, example.removed, region):.3f}"
         )
-    errors = [e for t in example.affected_things for e in center_errors(video, example.removed, t)]
+    things = load_pair(find_pairs(example.folder)[0]).things
+    tracks = [follow(video, example.removed, thing) for thing in things]
+    errors = [error for track in tracks for error in track.errors if not math.isnan(error)]
     if not errors:
         return [*cells, "–"]
     mean = float(np.mean(errors))
     return [*cells, f"{mean:.1f} px ({mean / video.shape[2]:.1%})"]
-
-
-def center_errors(video: np.ndarray, truth: np.ndarray, thing: dict[str, Any]) -> list[float]:
-    """How far an entry of ``things`` is from the truth, pixels, in every frame that shows all of it."""
-    x0, y0, x1, y1 = thing["box"]
-    centers = tuple(None if center is None else tuple(center) for center in thing["centers_removed"])
-    track = follow(video, truth, Thing(thing["name"], thing["action"], (x1 - x0, y1 - y0), centers))
-    return [error for error in track.errors if not math.isnan(error)]
 
 
 def speed(run: Run, num_frames: int) -> list[str]:

@@ -79,6 +79,32 @@ def truth_json(family: str = "") -> dict[str, Any]:
     )
 
 
+def generated_json() -> dict[str, Any]:
+    """The same in the form of ``aftermath generate``."""
+
+    def track(centers: list[tuple[int, int]]) -> dict[str, Any]:
+        r = RADIUS
+        boxes = [[x - r, y - r, x + r + 1, y + r + 1] for x, y in centers]
+        return {"center": [None] * len(centers), "seen": [list(c) for c in centers], "box": boxes}
+
+    frames = range(NUM_FRAMES)
+    red, blue = [red_at(t) for t in frames], [blue_at(t) for t in frames]
+    return {
+        "family": "collision",
+        "removed": ["red disc"],
+        "things": [
+            {"name": "red disc", "removed": True, "action": "none", "with": track(red), "without": None},
+            {
+                "name": "blue disc",
+                "removed": False,
+                "action": "stays",
+                "with": track(blue),
+                "without": track([REST] * NUM_FRAMES),
+            },
+        ],
+    }
+
+
 def write_video(path: Path, frames: np.ndarray, rate: int = 12) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     lossless = path.with_suffix(".mkv")  # the suffix says nothing to the reader

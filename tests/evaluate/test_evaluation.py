@@ -116,6 +116,20 @@ def test_both_forms_are_read(tmp_path: Path) -> None:
     assert load_pair(find_pairs(tmp_path / "b")[0]).things[0].name == "blue <disc>"
 
 
+def test_the_truth_of_generated_pairs_is_read(pair: Pair, tmp_path: Path) -> None:
+    folder = drawn.write_pair(tmp_path / "a", training_form=True)
+    (folder / "truth.json").write_text(json.dumps(drawn.generated_json()), encoding="utf-8")
+    files = find_pairs(folder)[0]
+    generated = load_pair(files)
+    assert files.family == "collision"
+    assert [thing.name for thing in generated.things] == ["blue disc"]
+    assert generated.things[0].boxes == pair.things[0].boxes
+    assert generated.things[0].centers == pair.things[0].centers
+    assert Judge(generated).score(drawn.without((74, 45))).values["center_error_px"] == pytest.approx(
+        4, abs=1
+    )
+
+
 def test_bad_pairs_are_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no pairs"):
         find_pairs(tmp_path)

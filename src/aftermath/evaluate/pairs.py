@@ -13,7 +13,7 @@ are in both worlds; without it there is no physics to score. ``family``, in eith
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ REGIONS = ("object", "affected", "changed", "keep", "all")
 _FORMS = (("rgb_full.mp4", "mask.mp4"), ("input_video.mp4", "quadmask_0.mp4"))
 _TRUTH = "rgb_removed.mp4"
 _FULL_SIZE = 1 << 20
+_SHOWN_SHARE = 0.6  # of its usual area: less is half hidden, and looks like something else
+_LEAST_PX = 4
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,18 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing that moves otherwise once the object is gone.
+    """A thing that moves otherwise once the object is gone, as the world without the object has it.
 
-    ``size``: (width, height), pixels. ``centers``: in the world without the object, (x, y) in pixels of the picture,
-    one a frame; None where it is out of view.
+    ``boxes``: half-open (x0, y0, x1, y1), whole pixels, one a frame, within the picture; None where not all of the
+    thing is in view. ``centers``: its middle, (x, y) in pixels, the first pixel's centre being (0, 0); known for every box.
+    ``click``: where it is seen on frame 0 of the source, if it is.
     """
 
     name: str
     action: str
-    size: tuple[int, int]
+    boxes: tuple[tuple[int, int, int, int] | None, ...]
     centers: tuple[tuple[float, float] | None, ...]
+    click: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,30 +168,74 @@ def load_pair(files: PairFiles) -> Pair:
     num_frames, height, width = source.shape[:3]
     levels = np.stack(list(read_quadmask(files.mask, expect=(num_frames, height, width))))
     rate = float(probe(files.source).frame_rate)
-    return Pair(files, source, truth, Quadmask(levels), _things(files, num_frames), rate)
+    return Pair(files, source, truth, Quadmask(levels), _things(files, num_frames, (width, height)), rate)
 
 
 def _shape(video: np.ndarray) -> str:
     return f"{video.shape[2]}x{video.shape[1]} with {len(video)} frames"
 
 
-def _things(files: PairFiles, num_frames: int) -> tuple[Thing, ...]:
-    """The affected ones, as ``truth.json`` has them."""
-    things = []
+def _things(files: PairFiles, num_frames: int, size: tuple[int, int]) -> tuple[Thing, ...]:
+    """The affected ones, as ``truth.json`` has them: that of ``examples/``, or that of ``aftermath generate``."""
     try:
-        for one in files.about.get("things", []):
-            if not one["affected"]:
-                continue
-            x0, y0, x1, y1 = (float(value) for value in one["box"])
-            centers = tuple(None if c is None else (float(c[0]), float(c[1])) for c in one["centers_removed"])
-            if len(centers) != num_frames or x1 <= x0 or y1 <= y0:
-                raise ValueError(f"{len(centers)} centres for {num_frames} frames, box {one['box']}")
-            size = (round(x1 - x0), round(y1 - y0))
-            things.append(Thing(str(one["name"]), str(one["action"]), size, centers))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        things = [
+            _generated(one) if "without" in one else _filmed(one, size)
+            for one in files.about.get("things", [])
+            if not one.get("removed") and one.get("affected", one["action"] != "none")
+        ]
+        for thing in things:
+            if not len(thing.centers) == len(thing.boxes) == num_frames:
+                raise ValueError(f"{thing.name}: {len(thing.centers)} centres for {num_frames} frames")
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"{files.truth.with_name('truth.json')} ({error})",
-            "each of its things has name, affected, action, box and centers_removed, one a frame",
-            "see examples/render.py",
+            "each thing has name and action, and box and centers_removed, or with and without",
+            "see examples/render.py and aftermath generate",
         ) from error
-    return tuple(things)
+    return tuple(_scorable(thing, size) for thing in things)
+
+
+def _filmed(one: dict[str, Any], size: tuple[int, int]) -> Thing:
+    """From ``box``, that of the thing where it is first seen, and ``centers_removed``."""
+    x0, y0, x1, y1 = (round(value) for value in one["box"])
+    centers, boxes = [_point(center) for center in one["centers_removed"]], []
+    for center in centers:
+        if center is None:
+            boxes.append(None)
+            continue
+        x, y = round(center[0] - (x1 - x0 - 1) / 2), round(center[1] - (y1 - y0 - 1) / 2)
+        boxes.append((x, y, x + x1 - x0, y + y1 - y0))
+    click = one.get("click") or {}
+    at = (click["x"], click["y"]) if click.get("frame") == 0 else None
+    return Thing(str(one["name"]), str(one["action"]), tuple(boxes), tuple(centers), at)
+
+
+def _generated(one: dict[str, Any]) -> Thing:
+    """From ``without``: the ``box`` and the middle of what is ``seen``, frame by frame."""
+    without = one["without"]
+    boxes = tuple(None if box is None else tuple(map(int, box)) for box in without["box"])
+    centers = tuple(_point(center) for center in without["seen"])
+    first = _point(one["with"]["seen"][0])
+    at = None if first is None else (round(first[0]), round(first[1]))
+    return Thing(str(one["name"]), str(one["action"]), boxes, centers, at)  # type: ignore[arg-type]
+
+
+def _point(values: Any) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))
+
+
+def _scorable(thing: Thing, size: tuple[int, int]) -> Thing:
+    """Without the boxes that do not show all of the thing: at the border, half hidden, or a few pixels in all."""
+    areas = [0 if box is None else (box[2] - box[0]) * (box[3] - box[1]) for box in thing.boxes]
+    whole = float(np.median([area for area in areas if area] or [0]))
+    boxes = tuple(
+        box if box and center and _inside(box, size) and area >= _SHOWN_SHARE * whole else None
+        for box, center, area in zip(thing.boxes, thing.centers, areas, strict=True)
+    )
+    return replace(thing, boxes=boxes)
+
+
+def _inside(box: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
+    x0, y0, x1, y1 = box
+    large = x1 - x0 >= _LEAST_PX and y1 - y0 >= _LEAST_PX
+    return large and x0 > 0 and y0 > 0 and x1 < size[0] and y1 < size[1]

@@ -76,7 +76,7 @@ class Track:
 def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
     """Find ``thing`` in every frame of ``video``, uint8 (T, H, W, 3) RGB, that shows all of it in ``truth``.
 
-    Its look is the crop of the true frame round its true centre. It is sought by normalised cross-correlation of
+    Its look is the crop of the true frame to its true box. It is sought by normalised cross-correlation of
     the colours (Lewis 1995; OpenCV's TM_CCOEFF_NORMED), in a window of three times its size round the true place and
     then over the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look
     is not found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found
@@ -84,38 +84,25 @@ def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
     the box. Ours. Things whose size changes much, or that stand behind others, may be missed: the truth's own track
     says how well it works.
     """
-    width, height = thing.size
-    corners = [_corner(center, thing.size, truth.shape[2], truth.shape[1]) for center in thing.centers]
-    scored = [t for t, corner in enumerate(corners) if corner is not None]
+    scored = [t for t, box in enumerate(thing.boxes) if box is not None]
     found: list[Point | None] = [None] * len(video)
     for t in scored:
+        x, y, _, _ = _present(thing.boxes[t])
         for look in dict.fromkeys((t, scored[0], scored[-1])):
-            x, y = _present(corners[look])
-            template = truth[look, y : y + height, x : x + width]
-            place = _locate(video[t], template, _present(corners[t]))
+            x0, y0, x1, y1 = _present(thing.boxes[look])
+            place = _locate(video[t], truth[look, y0:y1, x0:x1], (x, y))
             if place is not None:
-                # the centre is a fraction off the crop's own; it stays what it is in the truth
-                off_x, off_y = np.subtract(_present(thing.centers[look]), (x, y))
+                # the middle of what is seen of a thing is not that of its box
+                off_x, off_y = np.subtract(_present(thing.centers[look]), (x0, y0))
                 found[t] = (place[0] + float(off_x), place[1] + float(off_y))
                 break
-    wanted = tuple(thing.centers[t] if corner is not None else None for t, corner in enumerate(corners))
+    wanted = tuple(thing.centers[t] if box else None for t, box in enumerate(thing.boxes))
     return Track(thing, truth.shape[2], wanted, tuple(found))
 
 
 def _present(value: _T | None) -> _T:
     assert value is not None
     return value
-
-
-def _corner(
-    center: Point | None, size: tuple[int, int], picture_width: int, picture_height: int
-) -> tuple[int, int] | None:
-    """The upper left pixel of the thing's crop; None where it is not all in the picture."""
-    if center is None:
-        return None
-    x, y = round(center[0] - size[0] / 2), round(center[1] - size[1] / 2)
-    inside = x >= 0 and y >= 0 and x + size[0] <= picture_width and y + size[1] <= picture_height
-    return (x, y) if inside else None
 
 
 def _locate(frame: np.ndarray, template: np.ndarray, corner: tuple[int, int]) -> tuple[int, int] | None:

@@ -228,9 +228,6 @@ def _box(pair: Pair) -> str:
 
 
 def _falls(pair: Pair) -> list[str]:
-    clicks = []
-    for thing in pair.files.about.get("things", []):
-        if thing["affected"] and thing["action"] == "falls" and "click" in thing:
-            click = thing["click"]
-            clicks.append(f"{click['x']},{click['y']}@{click['frame']}:falls")
-    return clicks
+    """The clicks that a user would make."""
+    falling = [thing for thing in pair.things if thing.action == "falls" and thing.click]
+    return [f"{thing.click[0]},{thing.click[1]}@0:falls" for thing in falling if thing.click]
