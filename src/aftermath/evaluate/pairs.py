@@ -51,8 +51,8 @@ class Thing:
     """A thing that moves otherwise once the object is gone, as the world without the object has it.
 
     ``boxes``: half-open (x0, y0, x1, y1), whole pixels, one a frame, within the picture; None where not all of the
-    thing is in view. ``centers``: its middle, (x, y) in pixels, the first pixel's centre being (0, 0); known for every box.
-    ``click``: where it is seen on frame 0 of the source, if it is.
+    thing is in view. ``centers``: its middle, (x, y) in pixels, the first pixel's centre being (0, 0); known for every
+    box. ``click``: where it is seen on frame 0 of the source, if it is.
     """
 
     name: str
