@@ -17,7 +17,7 @@ from aftermath.evaluate.evaluation import Evaluation, evaluate
 from aftermath.evaluate.lpips import _scorer, load_lpips
 from aftermath.evaluate.measures import HEADLINES, MEASURES, Judge, Scores
 from aftermath.evaluate.pairs import Pair, find_pairs, load_pair
-from aftermath.evaluate.physics import Behaviour, behaviour
+from aftermath.evaluate.physics import Behaviour, Track, behaves, behaviour
 from aftermath.evaluate.plots import line_plot
 from aftermath.evaluate.report import as_json, as_markdown, as_table, write_report
 from aftermath.evaluate.scores import removal_completeness
@@ -80,6 +80,19 @@ def test_what_vanishes_half_way_does_not_rest(judged: dict[str, Scores]) -> None
     thing = judged["inpaint"].things[0]
     assert 0.4 < thing.found_share < 0.8
     assert (thing.does, thing.behaves) == ("lost", False)
+
+
+def test_a_smear_is_not_the_thing(pair: Pair) -> None:
+    smeared = np.stack([cv2.GaussianBlur(frame, (0, 0), 7) for frame in pair.truth])
+    assert Judge(pair).score(smeared).values["found_share"] == 0
+
+
+def test_a_way_too_short_is_not_the_way(pair: Pair) -> None:
+    thing = pair.things[0]
+    true = [(5.0 + 3 * t, 5.0) for t in range(12)]
+    for share, good in ((1.0, True), (0.7, True), (0.3, False), (-1.0, False)):
+        found = tuple((5.0 + share * 3 * t, 5.0) for t in range(12))
+        assert behaves(Track(thing, 158, tuple(true), found), 180)[0] is good
 
 
 def test_half_an_object_left_is_half_complete(pair: Pair) -> None:

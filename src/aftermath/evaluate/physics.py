@@ -18,7 +18,8 @@ __all__ = ["LOST_SHARE", "Behaviour", "Track", "behaves", "behaviour", "follow"]
 FOUND_CORRELATION = 0.5
 FAR_CORRELATION = 0.7  # anything in a whole picture looks a little like anything
 LOST_SHARE = 0.25
-_COLOUR_APART = 48.0  # of 255, in the mean: correlation is blind to brightness, so colour is asked too
+_COLOUR_APART = 40.0  # of 255, in the mean: correlation is blind to brightness, so colour is asked too
+_CONTRAST_TIMES = 2.0  # and to contrast
 _NEAR_ENOUGH = 0.05  # a match at the true place wins over one elsewhere that is better by less
 _STILL_SHARE = 0.01  # of the picture's diagonal: a thing that never leaves this circle rests
 _STRAIGHT_DOWN = 60.0  # degrees above the horizon: steeper, and downwards, is falling
@@ -80,8 +81,8 @@ def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
     the colours (Lewis 1995; OpenCV's TM_CCOEFF_NORMED), in a window of three times its size round the true place and
     then over the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look
     is not found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found
-    means a correlation of 0.5 (0.7 outside the window) and a mean colour within 48 of 255 over the middle half of
-    the box. Ours. Things whose size changes much, or that stand behind others, may be missed: the truth's own track
+    means a correlation of 0.5 (0.7 outside the window), colours within 40 of 255 in the mean over the middle half of
+    the box, and a contrast of half to twice the thing's. Ours. Things whose size changes much, or that stand behind others, may be missed: the truth's own track
     says how well it works.
     """
     scored = [t for t, box in enumerate(thing.boxes) if box is not None]
@@ -127,42 +128,45 @@ def _best(picture: np.ndarray, template: np.ndarray) -> tuple[float, tuple[int, 
 
 
 def _alike(frame: np.ndarray, template: np.ndarray, place: tuple[int, int]) -> bool:
+    """Whether colour and contrast are the thing's too: correlation cannot tell a smear from what it is a smear of."""
     height, width = template.shape[:2]
+    shown = frame[place[1] : place[1] + height, place[0] : place[0] + width].astype(np.float32)
     middle = slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)
-    shown = frame[place[1] : place[1] + height, place[0] : place[0] + width][middle]
-    return float(np.abs(shown.astype(np.float32) - template[middle]).mean()) <= _COLOUR_APART
+    apart = float(np.abs(shown[middle] - template[middle]).mean())
+    contrast = float(shown.std(axis=(0, 1)).mean()) / max(1e-6, float(template.std(axis=(0, 1)).mean()))
+    return apart <= _COLOUR_APART and 1 / _CONTRAST_TIMES <= contrast <= _CONTRAST_TIMES
 
 
-def path_of(points: Sequence[Point | None]) -> np.ndarray:
-    """The points that are known, float64 (N, 2)."""
-    return np.array([point for point in points if point is not None], float).reshape(-1, 2)
+def behaviour(
+    points: Sequence[Point | None], num_scored: int, diagonal_px: float
+) -> tuple[Behaviour, np.ndarray]:
+    """What a thing does, and its way, float64 (2,), pixels: from its first place to the furthest from that.
 
-
-def behaviour(points: Sequence[Point | None], num_scored: int, diagonal_px: float) -> tuple[Behaviour, float]:
-    """What a thing does, and the direction of its way in degrees (0 right, 90 down; nan at rest or lost).
-
-    It rests where it never leaves its first place by more than 1 % of the picture's diagonal; it falls where its
-    furthest point lies below that at more than 60 degrees, and else moves. Lost: found in fewer than 80 % of
-    the ``num_scored`` frames.
+    It rests where it never leaves its first place by more than 1 % of the picture's diagonal; it falls where its way
+    leads down at more than 60 degrees, and else moves. Lost: found in fewer than 80 % of the ``num_scored`` frames.
     """
-    path = path_of(points)
+    path = np.array([point for point in points if point is not None], float).reshape(-1, 2)
     if len(path) < max(1, _SEEN_SHARE * num_scored):
-        return Behaviour.LOST, math.nan
+        return Behaviour.LOST, np.zeros(2)
     ways = path - path[0]
     reach = np.linalg.norm(ways, axis=1)
+    way = ways[int(reach.argmax())]
     if reach.max() <= max(2.0, _STILL_SHARE * diagonal_px):
-        return Behaviour.RESTS, math.nan
-    dx, dy = ways[int(reach.argmax())]
-    angle = math.degrees(math.atan2(dy, dx))
-    return (Behaviour.FALLS if abs(angle - 90) < 90 - _STRAIGHT_DOWN else Behaviour.MOVES), angle
+        return Behaviour.RESTS, way
+    falls = way[1] > math.tan(math.radians(_STRAIGHT_DOWN)) * abs(way[0])
+    return (Behaviour.FALLS if falls else Behaviour.MOVES), way
 
 
 def behaves(track: Track, diagonal_px: float) -> tuple[bool, Behaviour, Behaviour]:
-    """Whether a thing does what it does in the truth, and in the same direction within 45 degrees; (what, wanted)."""
-    num_scored = len(path_of(track.wanted))
-    wanted, true_angle = behaviour(track.wanted, num_scored, diagonal_px)
-    does, angle = behaviour(track.found, num_scored, diagonal_px)
-    same = does is wanted and does is not Behaviour.LOST
-    if same and not math.isnan(angle):
-        same = abs((angle - true_angle + 180) % 360 - 180) <= _ASIDE
-    return same, does, wanted
+    """Whether a thing does as in the truth: rests, or falls or moves within 45 degrees of the true way, no less than
+    half and no more than twice as far. Then what it does, and what it should.
+    """
+    num_scored = sum(point is not None for point in track.wanted)
+    should, true_way = behaviour(track.wanted, num_scored, diagonal_px)
+    does, way = behaviour(track.found, num_scored, diagonal_px)
+    same = does is should and does is not Behaviour.LOST
+    if same and does is not Behaviour.RESTS:
+        length, true_length = float(np.linalg.norm(way)), float(np.linalg.norm(true_way))
+        aside = float(way @ true_way) / (length * true_length)
+        same = aside >= math.cos(math.radians(_ASIDE)) and 0.5 <= length / true_length <= 2
+    return same, does, should
