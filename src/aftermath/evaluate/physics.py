@@ -82,8 +82,8 @@ def follow(video: np.ndarray, truth: np.ndarray, thing: Thing) -> Track:
     then over the whole picture; the place elsewhere wins only where it is better by more than 0.05. Where that look
     is not found, those of the first and the last scored frame are tried, for a thing that is late or turned. Found
     means a correlation of 0.5 (0.7 outside the window), colours within 40 of 255 in the mean over the middle half of
-    the box, and a contrast of half to twice the thing's. Ours. Things whose size changes much, or that stand behind others, may be missed: the truth's own track
-    says how well it works.
+    the box, and a contrast of half to twice the thing's. Ours. Things whose size changes much, or that stand behind
+    others, may be missed: the truth's own track says how well it works.
     """
     scored = [t for t, box in enumerate(thing.boxes) if box is not None]
     found: list[Point | None] = [None] * len(video)
