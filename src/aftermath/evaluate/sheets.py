@@ -49,6 +49,7 @@ def contact_sheet(pair: Pair, videos: Mapping[str, np.ndarray], scores: Mapping[
     changed = pair.quadmask.changed
     crop = _crop(np.asarray(changed.any(axis=0)))
     frames = _moments(changed)
+    scale = max(1, round(max(side.stop - side.start for side in crop) / _CELL_PX))
     rows = [_heading([f"frame {t}" for t in frames], crop)]
     filmed = [_rimmed(pair.source[t], changed[t])[crop] for t in frames]
     rows += [
@@ -56,7 +57,7 @@ def contact_sheet(pair: Pair, videos: Mapping[str, np.ndarray], scores: Mapping[
         *_row("truth", [pair.truth[t][crop] for t in frames]),
     ]
     for name, video in videos.items():
-        pictures = [_marked(video[t], scores[name], t)[crop] for t in frames]
+        pictures = [_marked(video[t], scores[name], t, scale)[crop] for t in frames]
         score = scores[name].values["psnr_changed"]
         rows += _row(f"{name}: {score:.1f} dB in what changes", pictures)
     width = max(row.shape[1] for row in rows)
@@ -90,13 +91,14 @@ def _rimmed(frame: np.ndarray, changed: np.ndarray) -> np.ndarray:
     return cv2.drawContours(frame.copy(), contours, -1, _RIM, 2)
 
 
-def _marked(frame: np.ndarray, scores: Scores, t: int) -> np.ndarray:
+def _marked(frame: np.ndarray, scores: Scores, t: int, scale: int) -> np.ndarray:
+    """``scale``: how many times smaller it will be shown; lines of one pixel would fade."""
     out = frame.copy()
     for thing in scores.things:
         if (wanted := thing.wanted[t]) is not None:
-            cv2.drawMarker(out, _pixel(wanted), _TRUE, cv2.MARKER_CROSS, 11, 1)
+            cv2.drawMarker(out, _pixel(wanted), _TRUE, cv2.MARKER_CROSS, 11 * scale, scale)
         if (found := thing.found[t]) is not None:
-            cv2.circle(out, _pixel(found), 8, _FOUND, 1, cv2.LINE_AA)
+            cv2.circle(out, _pixel(found), 8 * scale, _FOUND, scale, cv2.LINE_AA)
     return out
 
 
