@@ -1,7 +1,7 @@
 """How good the draft is: ``python benchmarks/draft.py [--clips DIR]``.
 
 Against the truth of every folder in ``examples/``: PSNR and SSIM by region, and how far the affected things
-are from where they belong (see `scores.center_errors`), for
+are from where they belong (see `aftermath.evaluate.physics`), for
 
 - untouched: the input as it is;
 - inpaint: every frame filled by itself, ``cv2.inpaint`` (Telea, 5 pixels), over the true changed region;
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,9 +38,11 @@ import cv2
 import numpy as np
 from report import Report, Rows, machine, write_page
 from rich.console import Console
-from scores import center_errors, intersection_over_union, psnr, ssim
 
 from aftermath.core import Box, Quadmask
+from aftermath.evaluate.pairs import find_pairs, load_pair
+from aftermath.evaluate.physics import follow
+from aftermath.evaluate.scores import intersection_over_union, psnr, ssim
 from aftermath.media.arrays import load_arrays
 from aftermath.media.video import probe, read_clip
 
@@ -175,7 +178,9 @@ def score(example: Example, video: np.ndarray) -> list[str]:
         cells.append(
             f"{psnr(video, example.removed, region):.1f} / {ssim(video, example.removed, region):.3f}"
         )
-    errors = [e for t in example.affected_things for e in center_errors(video, example.removed, t)]
+    things = load_pair(find_pairs(example.folder)[0]).things
+    tracks = [follow(video, example.removed, thing) for thing in things]
+    errors = [error for track in tracks for error in track.errors if not math.isnan(error)]
     if not errors:
         return [*cells, "–"]
     mean = float(np.mean(errors))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aftermath.cli.evaluate import evaluate_command
 from aftermath.cli.execute import CLICK_ERROR, execute, say
 from aftermath.cli.generate import generate_command
 from aftermath.cli.models import app as models_app
@@ -94,6 +95,7 @@ def doctor(
 
 app.command("generate")(generate_command)
 app.add_typer(models_app, name="models")
+app.command("evaluate")(evaluate_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,103 @@
+"""``aftermath evaluate``: score outputs against the truth of simulated pairs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aftermath.cli.execute import guarded
+from aftermath.config import Engine
+from aftermath.errors import InputError
+
+if TYPE_CHECKING:
+    from aftermath.evaluate.evaluation import Evaluation
+    from aftermath.evaluate.systems import System
+
+__all__ = ["evaluate_command"]
+
+
+def evaluate_command(
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="A folder of pairs, or one pair.")],
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--outputs", metavar="DIR", help="Any system's videos: PAIR.mp4, PAIR.mkv or PAIR/out.mp4."
+        ),
+    ] = None,
+    engine: Annotated[
+        list[Engine] | None,
+        typer.Option("--engine", help="Run this engine of ours and score it; repeatable."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The model of --engine void.")] = None,
+    from_box: Annotated[
+        bool, typer.Option("--from-box", help="Engines get the object's box alone, not the true quadmask.")
+    ] = False,
+    say_falls: Annotated[
+        bool, typer.Option("--say-falls", help="Engines are told with one click what falls.")
+    ] = False,
+    baseline: Annotated[
+        list[str] | None, typer.Option("--baseline", help="untouched, inpaint or truth; repeatable.")
+    ] = None,
+    report: Annotated[
+        Path, typer.Option("--report", metavar="DIR", help="Where index.html and scores.json are written.")
+    ] = Path("evaluation"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    """Score removals in PAIRS against what the same scenes look like without the object.
+
+    Anyone's outputs, by folder, our engines and the baselines stand side by side: pixels by region, steadiness, what
+    is left of the object, and whether the affected things are where physics puts them. A pair in which a system has no
+    output, or too few frames, is counted as failed.
+    """
+    with guarded(debug=debug, as_json=as_json):
+        from aftermath.evaluate.evaluation import evaluate
+        from aftermath.evaluate.report import write_report
+        from aftermath.evaluate.sheets import Sheets
+        from aftermath.evaluate.systems import EngineSystem, baseline_named, folders
+        from aftermath.media.files import check_folder
+
+        check_folder(report)
+        if report.exists() and not report.is_dir():
+            raise InputError(str(report), "is a file", "name a folder for the report")
+        systems: list[System] = [*folders(outputs or []), *(baseline_named(name) for name in baseline or [])]
+        for one in engine or []:
+            systems.append(EngineSystem(one, report / "outputs", model, from_box, say_falls))
+        sheets = Sheets(report / "pictures")
+        told = _tell if sys.stderr.isatty() and not as_json else None
+        evaluation = evaluate(pairs, systems, shown=sheets, told=told)
+        page = write_report(evaluation, report, sheets.files)
+        _show(evaluation, page, as_json, as_markdown)
+
+
+def _tell(done: int, total: int, what: str) -> None:
+    typer.echo(f"{done + 1} of {total}: {what}", err=True)
+
+
+def _show(evaluation: Evaluation, page: Path, as_json: bool, as_markdown: bool) -> None:
+    from aftermath.evaluate import report
+
+    if as_json:
+        typer.echo(json.dumps(report.as_json(evaluation), ensure_ascii=False))
+        return
+    if as_markdown:
+        typer.echo(report.as_markdown(evaluation))
+    else:
+        from rich.console import Console
+
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        console.print(report.as_table(evaluation))
+        for family in evaluation.families:
+            console.print(report.as_table(evaluation, family))
+    for entry in evaluation.entries:
+        for line in [entry.failure, *entry.notes]:
+            if line:
+                typer.echo(f"{entry.system}, {entry.pair}: {line}", err=True)
+    for note in evaluation.notes:
+        typer.echo(note, err=True)
+    typer.echo(f"{page}", err=as_markdown)

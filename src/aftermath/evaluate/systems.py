@@ -1,0 +1,233 @@
+"""What is scored: a folder of anyone's outputs, one of our engines, or a baseline that needs no program at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from aftermath.config import Codec, Engine, RemoveOptions
+from aftermath.errors import AftermathError, InputError
+from aftermath.evaluate.pairs import Pair, PairFiles, read_video
+from aftermath.media.decode import probe
+
+__all__ = [
+    "Baseline",
+    "EngineSystem",
+    "Folder",
+    "Output",
+    "System",
+    "Unscored",
+    "baseline",
+    "baseline_named",
+    "fitted",
+    "folders",
+]
+
+_SUFFIXES = (".mp4", ".mkv")
+_SAME_RATE = 0.01  # frames a second; a header rounds
+
+
+class Unscored(Exception):  # noqa: N818 - an outcome, told in the report
+    """There is nothing to score for a pair, and why, in one line."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A system's video for one pair, uint8 (T, H, W, 3) RGB of the pair's shape, and what was done to make it fit."""
+
+    frames: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+class System(Protocol):
+    """Something with an output for every pair, or a reason why not."""
+
+    @property
+    def name(self) -> str:
+        """As the report calls it."""
+        ...
+
+    def output(self, pair: Pair) -> Output:
+        """Its video for ``pair``. Raises `Unscored` where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Folder:
+    """``folder`` holds one video a pair: ``PAIR.mp4``, ``PAIR.mkv`` or ``PAIR/out.mp4`` (``.mkv``)."""
+
+    name: str
+    folder: Path
+
+    def file(self, name: str) -> Path | None:
+        """The video of the pair called ``name``; None where there is none."""
+        tried = [self.folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+        tried += [self.folder / name / f"out{suffix}" for suffix in _SUFFIXES]
+        return next((path for path in tried if path.is_file()), None)
+
+    def check(self, pairs: list[PairFiles]) -> None:
+        """Raise `InputError` where the folder is none, or has no output for any of ``pairs``."""
+        if not self.folder.is_dir():
+            raise InputError(str(self.folder), "no such folder", "give a folder of one video a pair")
+        if not any(self.file(pair.name) for pair in pairs):
+            raise InputError(
+                str(self.folder),
+                f"has no output for any of {len(pairs)} pairs",
+                f"name them after their pairs: {pairs[0].name}.mp4, .mkv, or {pairs[0].name}/out.mp4",
+            )
+
+    def output(self, pair: Pair) -> Output:
+        """See `System`."""
+        path = self.file(pair.name)
+        if path is None:
+            raise Unscored("no output")
+        try:
+            frames, rate = read_video(path), float(probe(path).frame_rate)
+        except AftermathError as error:
+            raise Unscored(str(error)) from error
+        return fitted(frames, rate, pair)
+
+
+def fitted(frames: np.ndarray, rate: float, pair: Pair) -> Output:
+    """``frames`` made to fit ``pair``. Raises `Unscored` where some are missing; what else differs is noted."""
+    num_frames, height, width = pair.truth.shape[:3]
+    notes = []
+    if len(frames) < num_frames:
+        raise Unscored(f"{len(frames)} frames of {num_frames}")
+    if len(frames) > num_frames:
+        notes.append(f"{len(frames)} frames for {num_frames}: those after the end are not scored")
+        frames = frames[:num_frames]
+    if frames.shape[1:3] != (height, width):
+        notes.append(f"{frames.shape[2]}x{frames.shape[1]}, resized to {width}x{height}")
+        kernel = cv2.INTER_AREA if frames.shape[2] > width else cv2.INTER_CUBIC
+        frames = np.stack([cv2.resize(frame, (width, height), interpolation=kernel) for frame in frames])
+    if abs(rate - pair.frame_rate) > _SAME_RATE:
+        notes.append(f"{rate:g} frames a second for {pair.frame_rate:g}: scored frame by frame")
+    return Output(frames, tuple(notes))
+
+
+class Baseline(StrEnum):
+    """What every system is measured against."""
+
+    UNTOUCHED = "untouched"  # the source as it is: nothing may be worse
+    INPAINT = "inpaint"  # every frame filled by itself
+    TRUTH = "truth"  # perfect by definition: what it misses, the scores miss
+
+
+@dataclass(frozen=True)
+class _Computed:
+    name: str
+    make: Callable[[Pair], np.ndarray] = field(repr=False)
+
+    def output(self, pair: Pair) -> Output:
+        return Output(self.make(pair))
+
+
+def baseline_named(name: str) -> System:
+    """A built-in system by its name. Raises `InputError` for no such one."""
+    try:
+        return baseline(Baseline(name))
+    except ValueError as error:
+        raise InputError(f"baseline {name!r}", f"must be {', '.join(Baseline)}") from error
+
+
+def folders(paths: Sequence[Path]) -> list[Folder]:
+    """Folders of outputs as systems, called by their last names, or by all of the path where these are equal."""
+    names = [path.resolve().name for path in paths]
+    return [
+        Folder(str(path) if names.count(name) > 1 else name, path)
+        for path, name in zip(paths, names, strict=True)
+    ]
+
+
+def baseline(which: Baseline) -> System:
+    """One of the built-in systems."""
+    makers = {
+        Baseline.UNTOUCHED: lambda pair: pair.source,
+        Baseline.INPAINT: _inpainted,
+        Baseline.TRUTH: lambda pair: pair.truth,
+    }
+    return _Computed(str(which), makers[which])
+
+
+def _inpainted(pair: Pair) -> np.ndarray:
+    """All that may change filled from its rim: Telea 2004, ``cv2.inpaint`` with 5 pixels."""
+    return np.stack(
+        [
+            cv2.inpaint(frame, changed.astype(np.uint8), 5, cv2.INPAINT_TELEA)
+            for frame, changed in zip(pair.source, pair.quadmask.changed, strict=True)
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class EngineSystem:
+    """``aftermath.remove`` with ``engine``, given the true quadmask, or the object's box alone (``from_box``).
+
+    ``say_falls`` gives the one click that says what falls, as a user would: a picture in which nothing moves yet cannot
+    show it. Outputs are kept in ``folder``, without loss; what is there already is taken.
+    """
+
+    engine: Engine
+    folder: Path
+    model: str | None = None
+    from_box: bool = False
+    say_falls: bool = False
+
+    @property
+    def name(self) -> str:
+        """The engine, and what it was given."""
+        model = f" {Path(self.model).name}" if self.model else ""
+        told = ", falls told" if self.say_falls else ""
+        return f"{self.engine}{model}, {'box' if self.from_box else 'quadmask'}{told}"
+
+    def output(self, pair: Pair) -> Output:
+        """See `System`."""
+        from aftermath.remove import remove
+
+        options = RemoveOptions(engine=self.engine, codec=Codec.FFV1)
+        if self.model:
+            options = RemoveOptions(engine=self.engine, codec=Codec.FFV1, model=self.model)
+        folder = self.folder / self.name  # another way of running is another folder
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{pair.name}.mkv"
+        falls = _falls(pair) if self.say_falls else []
+        prompt = str(pair.files.about.get("prompt") or "")
+        try:
+            remove(
+                pair.files.source,
+                target,
+                boxes=[_box(pair)] if self.from_box else [],
+                quadmask=None if self.from_box else pair.files.mask,
+                affected=falls,
+                prompt=prompt,
+                options=options,
+            )
+            return fitted(read_video(target), float(probe(target).frame_rate), pair)
+        except AftermathError as error:
+            raise Unscored(str(error)) from error
+
+
+def _box(pair: Pair) -> str:
+    """What a user would draw: the box on the first frame that shows the object well."""
+    removed = pair.files.about.get("removed")
+    try:
+        x0, y0, x1, y1 = removed["box"]  # type: ignore[index]
+        return f"{x0},{y0},{x1},{y1}@{removed['frame']}"  # type: ignore[index]
+    except (TypeError, KeyError, ValueError):
+        sizes = pair.quadmask.primary.sum(axis=(1, 2))
+        frame = int(np.flatnonzero(sizes >= sizes.max() / 2)[0])
+        y, x = np.nonzero(pair.quadmask.primary[frame])
+        return f"{x.min()},{y.min()},{x.max() + 1},{y.max() + 1}@{frame}"
+
+
+def _falls(pair: Pair) -> list[str]:
+    """The clicks that a user would make."""
+    falling = [thing for thing in pair.things if thing.action == "falls" and thing.click]
+    return [f"{thing.click[0]},{thing.click[1]}@0:falls" for thing in falling if thing.click]
