@@ -33,7 +33,7 @@ def measure(family: str, pairs: int, workers: int) -> tuple[float, float, int]:
             "generate", f"{folder}/out", "--family", family, "--pairs", str(pairs), "--workers", str(workers), "--json",
         ]  # fmt: skip
         command = [sys.executable, "-m", "aftermath", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=dict(os.environ))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.monotonic() - start, processor, json.loads(done.stdout)["rejected"]
