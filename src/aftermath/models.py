@@ -1,23 +1,21 @@
 """Models on the hub and on this machine: where they are, and how they come here.
 
-The layout is the hub's own cache, so that what other programs fetched is found and theirs find ours. Its client starts
-a file again from the beginning when its process ends; files of gigabytes are therefore fetched here, in pieces that
-stay, checked against the hash the hub gives, and left where the client looks for them.
+The layout is the hub's own cache, so that what other programs fetched is found and theirs find ours. Large files are
+fetched by `downloads`, and left where the hub's client looks for them.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
+from aftermath.downloads import Progress, fetch_file, sha256_of
 from aftermath.errors import InputError, WeightsError, extra_needed
 from aftermath.weights import check_finite, find_shards, read_header
 
@@ -52,11 +50,7 @@ DINO = "IDEA-Research/grounding-dino-tiny"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 """The files one of which every tokenizer needs."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with (file, bytes done, bytes in all)."""
-
 _NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-_PIECE = 1 << 20
 _FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _FILES = ("*.json", "*.safetensors", "*.model")
 _BASE_FILES = ("model_index.json", *(f"{folder}/{file}" for folder in _FOLDERS for file in _FILES))
@@ -240,45 +234,7 @@ def _fetch_large_files(
         if target.exists() and target.stat().st_size == file.size:
             continue
         url = hf_hub_url(name, file.rfilename, revision=info.sha)
-        _fetch_file(url, target, file.size, file.lfs.sha256, file.rfilename, progress)
-
-
-def _fetch_file(
-    url: str, target: Path, size: int, expected: str, name: str, progress: Progress | None
-) -> None:
-    """Fetch one file to ``target``, going on with ``target``'s part where there is one."""
-    from huggingface_hub import get_session
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    here = part.stat().st_size if part.exists() else 0
-    if here > size:
-        here = 0
-    room = shutil.disk_usage(target.parent).free
-    if size - here > room:
-        raise OSError(errno.ENOSPC, f"{size - here} bytes are needed and {room} free", str(target.parent))
-    if here < size:
-        headers = build_hf_headers() | {"Accept-Encoding": "identity", "Range": f"bytes={here}-"}
-        with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
-            hf_raise_for_status(response)
-            if response.status_code != 206:  # a server that knows no ranges sends all of it
-                here = 0
-            with part.open("r+b" if here else "wb") as file:
-                file.seek(here)
-                for piece in response.iter_bytes(_PIECE):
-                    file.write(piece)
-                    here += len(piece)
-                    if progress is not None:
-                        progress(name, here, size)
-    if part.stat().st_size < size:
-        raise ConnectionError(f"{name} ended after {part.stat().st_size} of {size} bytes")
-    if _sha256(part) != expected:
-        part.unlink()
-        raise WeightsError(
-            f"{name}: what came is not what the hub says it is (sha256); it was thrown away, fetch it again"
-        )
-    part.replace(target)
+        fetch_file(url, target, file.size, file.lfs.sha256, file.rfilename, progress)
 
 
 def present(name: str, to: Path | None = None) -> dict[str, Path]:
@@ -393,7 +349,7 @@ def verify(folder: Path | None = None) -> Iterator[tuple[Path, str]]:
         if recorded is None:
             yield path, "whole, all numbers finite; no hash of it is known here"
             continue
-        if _sha256(path) != recorded:
+        if sha256_of(path) != recorded:
             raise WeightsError(
                 f"{path}: not what the hub said it is (sha256); delete it and fetch it again: aftermath models download"
             )
@@ -443,12 +399,6 @@ def _patterns(name: str) -> tuple[str, ...]:
 
 def _wanted(file: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(file, pattern) for pattern in patterns)
-
-
-def _sha256(path: Path) -> str:
-    """The hash of a file's content, as the hub writes it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_line(error: BaseException) -> str:
