@@ -208,24 +208,40 @@ class RemoveOptions(MaskOptions):
         float, Field(ge=0, le=100, description="Width of the seam, in pixels of a 1920-pixel picture.")
     ] = 3.0
     model: Annotated[
-        str, Field(description="VOID's weights: a folder or a hub name. Without it auto takes the draft.")
+        str,
+        Field(description="VOID's weights: nano, a folder or a hub name. Without it auto takes the draft."),
     ] = ""
     passes: Annotated[
         int, Field(ge=1, le=2, description="Passes of the VOID model; the second steadies.")
     ] = 1
     steps: Annotated[
-        int, Field(ge=0, le=1000, description="Steps of a pass; 0: 30, and 50 in the second.")
+        int,
+        Field(ge=0, le=1000, description="Steps of a pass; 0: as the model says, 30 and in the second 50."),
     ] = 0
     guidance: Annotated[
-        float, Field(ge=0, le=100, description="Guidance by the prompt; 0: 1, and 6 in the second pass.")
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Guidance by the prompt; 0: as the model says, 1 and in the second pass 6.",
+        ),
     ] = 0.0
     model_width_px: Annotated[
-        int, Field(ge=32, multiple_of=16, description="Width at which the VOID model paints, pixels.")
-    ] = 672
+        int,
+        Field(
+            ge=0,
+            multiple_of=16,
+            description="Width at which the VOID model paints, pixels; 0: as it says, 672.",
+        ),
+    ] = 0
     model_height_px: Annotated[
         int,
-        Field(ge=32, multiple_of=16, description="Height at which it paints; turned for an upright clip."),
-    ] = 384
+        Field(
+            ge=0,
+            multiple_of=16,
+            description="Height at which it paints; turned for an upright clip; 0: as it says, 384.",
+        ),
+    ] = 0
     focus: Annotated[
         Focus,
         Field(description="VOID sees what changes and its surroundings at its full size, or the whole."),

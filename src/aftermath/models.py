@@ -23,6 +23,7 @@ __all__ = [
     "BASE",
     "DINO",
     "KNOWN",
+    "NANO",
     "SAM2",
     "SAM3",
     "VOCABULARIES",
@@ -41,6 +42,8 @@ __all__ = [
     "verify",
 ]
 
+NANO = "nano"
+"""The small model of our own, which lies in the package."""
 BASE = "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP"
 VOID = "netflix/void-model"
 SAM2 = "facebook/sam2.1-hiera-base-plus"
@@ -50,6 +53,7 @@ DINO = "IDEA-Research/grounding-dino-tiny"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 """The files one of which every tokenizer needs."""
 
+_OURS = Path(__file__).with_name("nano")
 _NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _FILES = ("*.json", "*.safetensors", "*.model")
@@ -148,13 +152,15 @@ def located(
 
 def here(model: str | Path) -> Path | None:
     """The path that ``model`` is, None where it is a name on the hub. Raises `InputError` where it is neither."""
+    if model == NANO:
+        return _OURS
     path = Path(model).expanduser()
     if path.exists():
         return path
     if isinstance(model, Path) or not _NAME.fullmatch(model):
         raise InputError(
             f"model {str(model)!r}",
-            "it must be a folder or file that is there, or a name on the hub such as " + BASE,
+            f"it must be {NANO}, a folder or file that is there, or a name on the hub such as {BASE}",
         )
     return None
 

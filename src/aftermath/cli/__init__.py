@@ -17,6 +17,7 @@ from aftermath.cli.execute import CLICK_ERROR, execute, say
 from aftermath.cli.generate import generate_command
 from aftermath.cli.models import app as models_app
 from aftermath.cli.parameters import Asked, Display, expanded, written
+from aftermath.cli.train import train_command
 from aftermath.config import MaskOptions, RemoveOptions
 from aftermath.errors import InputError, plainly
 
@@ -94,6 +95,7 @@ def doctor(
 
 
 app.command("generate")(generate_command)
+app.command("train")(train_command)
 app.add_typer(models_app, name="models")
 app.command("evaluate")(evaluate_command)
 

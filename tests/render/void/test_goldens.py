@@ -14,7 +14,7 @@ from tiny import CASES, golden, pipeline, text_encoder, vae  # noqa: E402
 
 from aftermath.errors import WeightsError  # noqa: E402
 from aftermath.render.void import MaskLevels, VoidPipeline, VoidPipelineOutput  # noqa: E402
-from aftermath.render.void.conditioning import mask_pixels, video_pixels  # noqa: E402
+from aftermath.render.void.conditioning import mask_pixels, rotary_positions, video_pixels  # noqa: E402
 from aftermath.render.void.decode import decode  # noqa: E402
 from aftermath.render.void.encode import encode  # noqa: E402
 
@@ -65,7 +65,7 @@ def test_the_transformer_says_what_the_reference_says(length: int):
         hidden_states=torch.cat([case["latents"], case["mask_latents"], case["video_latents"]], dim=2),
         encoder_hidden_states=case["text"],
         timestep=case["timestep"],
-        image_rotary_emb=pipe._rotary(length, 2, 3),
+        image_rotary_emb=rotary_positions(pipe.transformer.config, length, 2, 3),
         return_dict=False,
     )[0]
     assert (found - case["output"]).abs().max() < 1e-6

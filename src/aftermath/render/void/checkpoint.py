@@ -21,7 +21,20 @@ from aftermath.models import BASE, VOID, Progress, located, pass_file
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.weights import Tensor, check_finite, find_shards, read_header
 
-__all__ = ["fetch_weights", "load_pipeline", "load_text_encoder", "num_weights", "text_encoder_files"]
+__all__ = [
+    "SECOND_PASS",
+    "fetch_weights",
+    "load_pipeline",
+    "load_text_encoder",
+    "load_vae",
+    "no_words",
+    "num_weights",
+    "reads_words",
+    "text_encoder_files",
+]
+
+SECOND_PASS = "transformer_pass2"
+"""Folder of the second pass's weights in a saved `VoidPipeline` that has them; it shares everything else."""
 
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors",)
 _TRANSFORMERS = ("model.safetensors",)
@@ -76,17 +89,23 @@ def load_pipeline(
         transformer = CogVideoXTransformer3DModel.from_config(_transformer_config(folder / "transformer"))
     _fill(transformer, painter, dtype, base=folder / "transformer")
     if vae is None:
-        with init_empty_weights(include_buffers=False):
-            vae = AutoencoderKLCogVideoX.from_config(_json(folder / "vae" / "config.json"))  # type: ignore[assignment]
-        _fill(vae, vae_files, dtype)
+        vae = _vae(folder, vae_files, dtype)
     tokenizer, text_encoder = _text(folder, text_files, dtype) if text else (None, None)
     return VoidPipeline(
         tokenizer,
         text_encoder,
-        vae,  # type: ignore[arg-type]  # from_config's type is that of its mixin
+        vae,
         transformer,  # type: ignore[arg-type]
         _scheduler(_json(folder / "scheduler" / "scheduler_config.json"), pass_number),
     )
+
+
+def load_vae(
+    model: str | Path, dtype: torch.dtype = torch.float32, *, offline: bool = False
+) -> AutoencoderKLCogVideoX:
+    """The VAE of ``model`` alone, on the CPU; see `load_pipeline`."""
+    folder = located(model, offline=offline)
+    return _vae(folder, find_shards(folder / "vae", _DIFFUSERS), dtype)
 
 
 def load_text_encoder(
@@ -95,6 +114,19 @@ def load_text_encoder(
     """The tokenizer and the text encoder of ``model`` alone, on the CPU; see `load_pipeline`."""
     folder = located(model, offline=offline)
     return _text(folder, find_shards(folder / "text_encoder", _TRANSFORMERS), dtype)
+
+
+def reads_words(model: str | Path = BASE, *, offline: bool = False) -> bool:
+    """Whether ``model`` has a text encoder; a small one may do without."""
+    folder = located(model, offline=offline)
+    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    return index.get("text_encoder", ["", ""])[0] is not None
+
+
+def no_words(model: str | Path, *, offline: bool = False) -> torch.Tensor:
+    """What a model without a text encoder is given in place of a prompt: one token of zeros, (1, 1, D)."""
+    config = _json(located(model, offline=offline) / "transformer" / "config.json")
+    return torch.zeros(1, 1, int(config["text_embed_dim"]))
 
 
 def text_encoder_files(model: str | Path = BASE, *, offline: bool = False) -> list[Path]:
@@ -130,10 +162,18 @@ def _painter(
     if weights is not None:
         return find_shards(located(weights, offline=offline), own)
     if index.get("_class_name") == VoidPipeline.__name__:
-        return find_shards(folder / "transformer", _DIFFUSERS)
+        second = pass_number == 2 and (folder / SECOND_PASS).is_dir()
+        return find_shards(folder / (SECOND_PASS if second else "transformer"), _DIFFUSERS)
     if (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():
         return find_shards(folder, own[:1])
     return find_shards(located(VOID, offline=offline, only=own[0], progress=progress), own)
+
+
+def _vae(folder: Path, files: list[Path], dtype: torch.dtype) -> AutoencoderKLCogVideoX:
+    with init_empty_weights(include_buffers=False):
+        vae: Any = AutoencoderKLCogVideoX.from_config(_json(folder / "vae" / "config.json"))
+    _fill(vae, files, dtype)
+    return vae
 
 
 def _text(folder: Path, files: list[Path], dtype: torch.dtype) -> tuple[Any, T5EncoderModel]:

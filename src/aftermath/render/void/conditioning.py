@@ -5,9 +5,12 @@ Every number here is what the published weights met; docs/fidelity.md says where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import torch
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
 
 from aftermath.core import Level
 from aftermath.errors import InputError
@@ -19,6 +22,7 @@ __all__ = [
     "latent_frames",
     "mask_pixels",
     "mask_strength",
+    "rotary_positions",
     "transformer_input",
     "video_pixels",
 ]
@@ -91,3 +95,25 @@ def video_pixels(video: torch.Tensor, noise: torch.Tensor | None) -> torch.Tenso
 def transformer_input(latents: torch.Tensor, mask: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
     """Join what the transformer reads along its channels: noisy latents, mask, video; each (B, T', C, h, w)."""
     return torch.cat([latents, mask.to(latents), video.to(latents)], dim=2)
+
+
+def rotary_positions(
+    config: Mapping[str, Any],
+    num_latents: int,
+    height: int,
+    width: int,
+    device: torch.device | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the patches of a window stand, as the transformer of ``config`` takes it; they begin at 0 in every window.
+
+    ``height`` and ``width``: in patches.
+    """
+    return get_3d_rotary_pos_embed(  # type: ignore[return-value]  # a pair, as asked for
+        embed_dim=config["attention_head_dim"],
+        crops_coords=None,
+        grid_size=(height, width),
+        temporal_size=-(-num_latents // config["patch_size_t"]),
+        grid_type="slice",
+        max_size=(height, width),  # a slice of any larger one is the same
+        device=device,
+    )

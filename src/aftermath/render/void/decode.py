@@ -23,16 +23,17 @@ __all__ = ["decode", "decoded_chunks", "ready"]
 _MANY_CHANNELS = 32  # from here on torch's convolution pads as fast by itself on a processor
 
 
+@torch.no_grad()
 def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> torch.Tensor:
     """(B, T', C, h, w) scaled latents to (B, 3, 4 T' - 3, H, W) frames, about [-1, 1], not clamped."""
     return torch.cat(list(decoded_chunks(vae, latents)), dim=2)
 
 
-@torch.no_grad()
 def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[torch.Tensor]:
     """The frames of one latent, then of two at a time: (B, 3, 1 or 8 or 4, H, W). Memory does not grow with length.
 
-    Where the VAE's tiling is on and the picture larger than a tile, each chunk is decoded in tiles.
+    Where the VAE's tiling is on and the picture larger than a tile, each chunk is decoded in tiles. Gradients flow
+    where the caller has them on.
     """
     ready(vae)
     z = latents.transpose(1, 2) / vae.config["scaling_factor"]

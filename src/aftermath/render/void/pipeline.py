@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
-from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -159,7 +158,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             overlap_frames=overlap_frames,
             callback_on_step_end=callback_on_step_end,
         )
-        frames = None if output_type == "latent" else self._decoded(now)
+        frames = None if output_type == "latent" else self.decoded(now)
         self.maybe_free_model_hooks()
         return VoidPipelineOutput(frames=frames, latents=now)
 
@@ -232,7 +231,9 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         now = latents.to(device, dtype) * self.scheduler.init_noise_sigma
         embeds = embeds.to(device, dtype)
         parts = windows(now.shape[1], window_frames, overlap_frames)
-        rotary = functools.cache(self._rotary)
+        rotary = functools.cache(
+            functools.partial(conditioning.rotary_positions, self.transformer.config, device=device)
+        )
         self._interrupt = False
         with warnings.catch_warnings():
             # diffusers' solvers ask torch for arrays in a way that NumPy deprecates
@@ -336,21 +337,8 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         negative, positive = prediction.chunk(2)
         return negative + guidance_scale * (positive - negative)
 
-    def _rotary(self, num_latents: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions of the patches; they begin at 0 in every window."""
-        config = self.transformer.config
-        return get_3d_rotary_pos_embed(  # type: ignore[return-value]  # a pair, as asked for
-            embed_dim=config["attention_head_dim"],
-            crops_coords=None,
-            grid_size=(height, width),
-            temporal_size=-(-num_latents // config["patch_size_t"]),
-            grid_type="slice",
-            max_size=(height, width),  # a slice of any larger one is the same
-            device=self._execution_device,
-        )
-
-    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, 3, T, H, W) in [0, 1], one clip at a time."""
+    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """Frames (B, 3, T, H, W) in [0, 1] of latents (B, T', C, h, w), one clip at a time."""
         frames = [decode(self.vae, one[None].to(self.vae.dtype)) for one in latents]
         return (torch.cat(frames) / 2 + 0.5).clamp(0, 1)
 

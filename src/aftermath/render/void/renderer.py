@@ -18,8 +18,8 @@ from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError
 from aftermath.models import BASE
 from aftermath.render.base import Job, Progress, Rendered
-from aftermath.render.void.checkpoint import load_pipeline, num_weights
-from aftermath.render.void.conditioning import MaskLevels, latent_frames
+from aftermath.render.void.checkpoint import load_pipeline, num_weights, reads_words
+from aftermath.render.void.conditioning import latent_frames
 from aftermath.render.void.decode import decoded_chunks
 from aftermath.render.void.encode import chunk_lengths
 from aftermath.render.void.frames import (
@@ -35,6 +35,7 @@ from aftermath.render.void.guide import draft_guide
 from aftermath.render.void.memory import Placement, choose, free, on_less, place, shrink
 from aftermath.render.void.noise import Motion, motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
+from aftermath.render.void.published import Manner, PassManner, manner_of
 from aftermath.render.void.text import prompt_embeddings
 from aftermath.scene.raft import best_flow
 
@@ -43,27 +44,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "VoidRenderer"]
 
-_WINDOW, _OVERLAP, _LONGEST = 85, 16, 197  # frames
+_LONGEST = 197  # frames: what is longer is padded to no more than its next valid length
 _GUIDE_STEPS = 20  # what the draft counts for
 _SEEDS = 0x9E3779B97F4A7C15  # apart: what starts the latents must not be what is laid on the video
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """How a pass was published."""
-
-    number: int
-    steps: int
-    guidance: float
-    levels: MaskLevels
-
-
-_PASSES = (_Pass(1, 30, 1.0, MaskLevels.THREE), _Pass(2, 50, 6.0, MaskLevels.TWO))
-
-
-@dataclass(frozen=True)
 class Settings:
-    """What a user may choose; 0 and an empty name stand for what was published.
+    """What a user may choose; 0 and an empty name stand for what was published, or for what ``model`` says of itself.
 
     ``size``: (height, width) that a clip is painted at, turned for one that stands upright.
     """
@@ -72,7 +60,7 @@ class Settings:
     passes: int = 1
     steps: int = 0
     guidance: float = 0.0
-    size: tuple[int, int] = (384, 672)
+    size: tuple[int, int] = (0, 0)
     focus: Focus = Focus.AUTO
     guide: Guide = Guide.NONE
     memory: Memory = Memory.AUTO
@@ -92,15 +80,16 @@ class _View:
     places: np.ndarray
 
     @classmethod
-    def of(cls, job: Job, settings: Settings) -> _View:
+    def of(cls, job: Job, settings: Settings, manner: Manner) -> _View:
         width, height = job.clip.source_width, job.clip.source_height
-        size = model_size(width, height, settings.size)
+        asked = (settings.size[0] or manner.size[0], settings.size[1] or manner.size[1])
+        size = model_size(width, height, asked)
         box = Box(0, 0, width, height)
         if settings.focus is Focus.AUTO:
             box = focus_box((levels != Level.KEEP for levels in job.quadmask), size, width, height)
         num = len(job.quadmask)
         # the published padding makes short clips as long as the window; the fast way does without
-        least = valid_length(num) if settings.fast else _WINDOW
+        least = valid_length(num) if settings.fast else manner.least_frames
         return cls(box, size, num, padded_indices(num, least, valid_length(max(num, _LONGEST))))
 
     @property
@@ -178,6 +167,7 @@ class _Steps:
 class _Run:
     """What one pass leaves to the next: the models that stay, and what the clip was encoded to."""
 
+    manner: Manner
     placement: Placement
     vae: AutoencoderKLCogVideoX | None = None
     video_latents: torch.Tensor | None = None
@@ -203,17 +193,20 @@ class VoidRenderer:
         that only latents lie in memory. Raises `WeightsError` where there are no weights, `OutOfMemory` where no mode
         fits.
         """
-        settings, view = self._settings, _View.of(job, self._settings)
+        settings = self._settings
         model = settings.model or BASE
-        passes = _PASSES[1:] if settings.guide is Guide.DRAFT else _PASSES[: settings.passes]
-        passes = tuple(self._asked(one) for one in passes)
+        manner = manner_of(model, offline=settings.offline)
+        view = _View.of(job, settings, manner)
+        passes = tuple(self._asked(one) for one in _passes(manner, settings))
         guided = _GUIDE_STEPS if settings.guide is Guide.DRAFT else 0
         steps = _Steps(progress, guided + _num_steps(view, passes))
         with steps.timed("text"):
             wanted, other = prompt_embeddings(model, [job.prompt, ""], offline=settings.offline)
         picture_px = view.size[0] * view.size[1]
         weights = num_weights(model, passes[0].number, offline=settings.offline)
-        run = _Run(choose(settings.memory, settings.quantize, weights, picture_px))
+        if job.prompt and not reads_words(model, offline=settings.offline):
+            job.warn(f"{model} reads no words: the prompt changes nothing")
+        run = _Run(manner, choose(settings.memory, settings.quantize, weights, picture_px))
         motion, latents = self._guided(job, view, steps), None
         for one in passes:
             if latents is not None:
@@ -242,7 +235,7 @@ class VoidRenderer:
         width, height = job.clip.source_width, job.clip.source_height
         return Rendered((source_frame(frame, view.box, width, height) for frame in frames), report)
 
-    def _asked(self, one: _Pass) -> _Pass:
+    def _asked(self, one: PassManner) -> PassManner:
         """A pass with what the user chose."""
         from aftermath.render.void.fast import FAST_STEPS
 
@@ -261,7 +254,7 @@ class VoidRenderer:
 
     def _paint(
         self,
-        one: _Pass,
+        one: PassManner,
         job: Job,
         view: _View,
         run: _Run,
@@ -287,7 +280,7 @@ class VoidRenderer:
         latents, run.placement = on_less(run.placement, attempt, job.warn)
         return latents
 
-    def _ready(self, one: _Pass, job: Job, run: _Run, steps: _Steps) -> VoidPipeline:
+    def _ready(self, one: PassManner, job: Job, run: _Run, steps: _Steps) -> VoidPipeline:
         """The pipeline of a pass, where and how the memory mode says."""
         settings, placement = self._settings, run.placement
         with steps.timed("load"):
@@ -321,7 +314,7 @@ class VoidRenderer:
     def _denoised(
         self,
         pipe: VoidPipeline,
-        one: _Pass,
+        one: PassManner,
         job: Job,
         view: _View,
         run: _Run,
@@ -344,11 +337,12 @@ class VoidRenderer:
                 embeds,
                 num_inference_steps=one.steps,
                 guidance_scale=one.guidance,
-                window_frames=_WINDOW,
-                overlap_frames=_OVERLAP,
+                window_frames=run.manner.window_frames,
+                overlap_frames=run.manner.overlap_frames,
                 callback_on_step_end=steps,
             ).cpu()
 
+    @torch.no_grad()
     def _decoded(self, run: _Run, latents: torch.Tensor, job: Job, steps: _Steps) -> Iterator[torch.Tensor]:
         """The frames of latents, (3, h, w) in [0, 1] on the CPU; in tiles where the memory asks for it."""
         vae = run.vae
@@ -370,6 +364,15 @@ class VoidRenderer:
             vae.enable_tiling()
 
 
+def _passes(manner: Manner, settings: Settings) -> tuple[PassManner, ...]:
+    """Those that are run. Raises `InputError` where the model has not so many."""
+    if settings.passes > len(manner.passes) or (settings.guide is Guide.DRAFT and len(manner.passes) < 2):
+        raise InputError(
+            f"{settings.model} has no second pass", "it must be one with two", "leave --passes away"
+        )
+    return manner.passes[1:] if settings.guide is Guide.DRAFT else manner.passes[: settings.passes]
+
+
 def _frames(chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
     for chunk in chunks:
         yield from (chunk[0].float() / 2 + 0.5).clamp(0, 1).cpu().unbind(1)
@@ -381,7 +384,7 @@ def _pictures(frames: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
         yield (frame * 255).byte().permute(1, 2, 0).numpy()
 
 
-def _num_steps(view: _View, passes: tuple[_Pass, ...]) -> int:
+def _num_steps(view: _View, passes: tuple[PassManner, ...]) -> int:
     """A chunk through the VAE, or a step of the solver, each counts as one."""
     encoded, decoded = len(view.lengths), 1 + view.latents // 2
     return encoded + sum(encoded + one.steps + decoded for one in passes)

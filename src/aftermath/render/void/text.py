@@ -12,7 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from aftermath.media.runs import key_of, write_whole
-from aftermath.render.void.checkpoint import load_text_encoder, text_encoder_files
+from aftermath.render.void.checkpoint import (
+    load_text_encoder,
+    no_words,
+    reads_words,
+    text_encoder_files,
+)
 from aftermath.render.void.memory import available_bytes, free
 from aftermath.render.void.pipeline import encode_texts
 
@@ -26,8 +31,10 @@ def prompt_embeddings(
 ) -> list[torch.Tensor]:
     """(1, 226, D) for each text, on the CPU. Only what is not kept yet is encoded, and the encoder dropped again.
 
-    Raises as `load_text_encoder` does.
+    A model that reads no words gets the same (1, 1, D) for every text. Raises as `load_text_encoder` does.
     """
+    if not reads_words(model, offline=offline):
+        return [no_words(model, offline=offline)] * len(texts)
     files = text_encoder_files(model, offline=offline)
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     places = {text: cache_folder() / f"{key_of(encoder=identity, text=text)}.safetensors" for text in texts}

@@ -1,0 +1,256 @@
+"""`train`: a recipe, a folder of pairs and a model to begin from, put together and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+
+from aftermath.counterfactual.generate import HELD_OUT_SEEDS
+from aftermath.errors import InputError
+from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs
+from aftermath.media.runs import key_of
+from aftermath.models import BASE, located
+from aftermath.render.void.checkpoint import SECOND_PASS, load_pipeline, load_vae
+from aftermath.render.void.pipeline import VoidPipeline
+from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
+from aftermath.render.void.text import prompt_embeddings
+from aftermath.train.latents import Latents
+from aftermath.train.loop import Progress, fit
+from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
+from aftermath.train.painter import PainterTask
+from aftermath.train.recipe import Part, Recipe
+from aftermath.train.vae import VaeTask
+
+__all__ = ["Trained", "train"]
+
+_LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``model``: a folder that ``aftermath remove --model`` takes (a VAE alone: that ``train --model`` takes).
+    ``begun``: steps that an earlier call had done."""
+
+    model: Path
+    steps: int
+    begun: int
+
+
+def train(
+    recipe: Recipe,
+    pairs: str | Path,
+    folder: str | Path,
+    *,
+    model: str | Path = "",
+    latents: str | Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train as ``recipe`` says on the folder ``pairs``; see `fit` for what ``folder`` then holds.
+
+    The same call goes on where a stopped one was. The last ``recipe.validation_pairs`` of the pairs by name are only
+    looked at. ``model``: what training begins from: a folder or name of the hub for VOID (the published base where it
+    is empty), a folder with ``vae/`` and perhaps ``transformer/`` for nano (a new network where there is none).
+    ``latents``: where encoded pairs are kept, ``pairs``/.latents where it is None.
+
+    Raises `InputError` for pairs that cannot be used, among them the held-out ones, and for another run in ``folder``;
+    `WeightsError` for a model that does not fit; `TrainingDiverged`.
+    """
+    folder, pairs, tell = Path(folder), Path(pairs), progress or (lambda *_: None)
+    found = find_pairs(pairs)
+    check_trainable(found)
+    for pair in found:
+        check_sizes(pair)
+    held_count = min(recipe.validation_pairs, max(0, len(found) - 1))
+    trained, held = found[: len(found) - held_count], found[len(found) - held_count :]
+    if recipe.part is Part.VAE:
+        vae = load_vae(model, torch.float32) if model else new_vae(recipe.seed)
+        task: Any = VaeTask(vae.train(), trained, held, recipe)
+    else:
+        kept = Path(latents) if latents else pairs / ".latents"
+        task = _painter(recipe, trained, held, str(model), kept, offline, tell)
+    identity = key_of(pairs=[pair.name for pair in found], model=str(model))
+    begun = fit(task, recipe, folder, identity=identity, progress=progress)
+    return Trained(folder / "model", recipe.steps, begun)
+
+
+def _painter(
+    recipe: Recipe,
+    trained: Sequence[PairFiles],
+    held: Sequence[PairFiles],
+    model: str,
+    kept: Path,
+    offline: bool,
+    tell: Progress,
+) -> PainterTask:
+    ours = recipe.name.startswith("nano")
+    pipe = _nano(model, recipe) if ours else _void(model, recipe, offline)
+    latents, tried = (Latents(kept, pipe.vae, recipe, some) for some in (trained, held))
+    latents.make(tell)
+    tried.make(tell)
+    captions = sorted({"", *(some.caption(i) for some in (latents, tried) for i in range(len(some)))})
+    embeds = _embeds(model or BASE, captions, offline) if not ours else _no_embeds(pipe)
+    if recipe.checkpointing:
+        pipe.transformer.enable_gradient_checkpointing()
+    if recipe.lora_rank:
+        _add_lora(pipe, recipe.lora_rank)
+    pipe.vae.requires_grad_(requires_grad=False)
+    write = _Writer(pipe, recipe, model, offline)
+    return PainterTask(pipe, latents, tried, embeds, recipe, write)
+
+
+def _nano(model: str, recipe: Recipe) -> VoidPipeline:
+    """What the folder ``model`` holds of nano, and new what it lacks."""
+    if not model:
+        raise InputError(
+            f"{recipe.name} without --model",
+            "it must be a folder with the VAE to paint with",
+            "train one with: aftermath train nano_vae PAIRS -o DIR, then give --model DIR/model; or begin from nano",
+        )
+    folder = located(model)
+    if (folder / "model_index.json").is_file():
+        number = 2 if recipe.pass_number == 2 and (folder / SECOND_PASS).is_dir() else 1
+        return load_pipeline(folder, pass_number=number, dtype=torch.float32, text=False)
+    if recipe.pass_number == 2:
+        raise InputError(f"{folder}", "the second pass begins from the first", "train nano_pass1 before it")
+    vae = load_vae(folder, torch.float32)
+    transformer = new_transformer(recipe.seed, **_fitting(vae))
+    return VoidPipeline(None, None, vae, transformer, new_scheduler())
+
+
+def _fitting(vae: AutoencoderKLCogVideoX) -> dict[str, int]:
+    channels = int(vae.config["latent_channels"])
+    return {"in_channels": 3 * channels, "out_channels": channels}
+
+
+def _void(model: str, recipe: Recipe, offline: bool) -> VoidPipeline:
+    return load_pipeline(
+        model or BASE, pass_number=recipe.pass_number, dtype=torch.float32, text=False, offline=offline
+    )
+
+
+def _embeds(model: str, captions: list[str], offline: bool) -> Callable[[str], torch.Tensor]:
+    known = dict(zip(captions, prompt_embeddings(model, captions, offline=offline), strict=True))
+    return known.__getitem__
+
+
+def _no_embeds(pipe: VoidPipeline) -> Callable[[str], torch.Tensor]:
+    nothing = torch.zeros(1, 1, int(pipe.transformer.config["text_embed_dim"]))
+    return lambda _: nothing
+
+
+def _add_lora(pipe: VoidPipeline, rank: int) -> None:
+    from peft import LoraConfig
+
+    pipe.transformer.requires_grad_(requires_grad=False)
+    pipe.transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_LORA_LAYERS)))
+
+
+class _Writer:
+    """Writes the whole model: what was trained, and beside it what it needs to be run."""
+
+    def __init__(self, pipe: VoidPipeline, recipe: Recipe, model: str, offline: bool) -> None:
+        self._pipe, self._recipe, self._model, self._offline = pipe, recipe, model, offline
+
+    def __call__(self, folder: Path) -> None:
+        recipe, pipe = self._recipe, self._pipe
+        source = located(self._model or BASE, offline=self._offline)
+        if recipe.lora_rank:
+            self._write_lora(folder)
+        dtype = torch.float16 if recipe.name.startswith("nano") else torch.bfloat16
+        plain = VoidPipeline(
+            None, None, _copied(pipe.vae, dtype), _merged(pipe.transformer, dtype), pipe.scheduler
+        )
+        plain.save_pretrained(folder)
+        if recipe.pass_number == 2:  # the first pass stays what it was
+            (folder / "transformer").replace(folder / SECOND_PASS)
+            _linked(source / "transformer", folder / "transformer")
+        elif (source / SECOND_PASS).is_dir():
+            _linked(source / SECOND_PASS, folder / SECOND_PASS)
+        if (source / "text_encoder").is_dir():
+            _linked(source / "text_encoder", folder / "text_encoder")
+            _linked(source / "tokenizer", folder / "tokenizer")
+            index = json.loads((folder / "model_index.json").read_text("utf-8"))
+            named = {
+                "text_encoder": ["transformers", "T5EncoderModel"],
+                "tokenizer": ["transformers", "T5Tokenizer"],
+            }
+            (folder / "model_index.json").write_text(json.dumps({**index, **named}, indent=2) + "\n", "utf-8")
+        write_manner(_manner(recipe, source), folder)
+
+    def _write_lora(self, folder: Path) -> None:
+        from peft.utils.save_and_load import get_peft_model_state_dict
+
+        layers: Any = get_peft_model_state_dict(self._pipe.transformer)
+        VoidPipeline.save_lora_weights(folder / "lora", transformer_lora_layers=layers)
+
+
+def _copied(module: Any, dtype: torch.dtype) -> Any:
+    """The same module with its weights in another type, the first left as it is."""
+    copy = type(module).from_config(module.config)
+    copy.load_state_dict(module.state_dict())
+    return torch.nn.Module.to(copy, dtype)
+
+
+def _merged(transformer: Any, dtype: torch.dtype) -> Any:
+    """The transformer as a plain one: what a LoRA adds is added to the weights."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    found: dict[str, torch.Tensor] = {}
+    layers = {name: m for name, m in transformer.named_modules() if isinstance(m, BaseTunerLayer)}
+    for name, value in transformer.state_dict().items():
+        if ".lora_" not in name:
+            found[name.replace(".base_layer", "")] = value
+    for name, layer in layers.items():
+        for adapter in layer.active_adapters:
+            weight = found[f"{name}.weight"]
+            found[f"{name}.weight"] = weight + layer.get_delta_weight(adapter).to(weight)  # type: ignore[operator]
+    plain = type(transformer).from_config(transformer.config)
+    plain.load_state_dict(found)
+    return torch.nn.Module.to(plain, dtype)
+
+
+def _manner(recipe: Recipe, source: Path) -> Manner:
+    """How what was trained is to be run: as it was trained, and else as what it came from."""
+    ours = recipe.name.startswith("nano")
+    known = NANO_MANNER if ours and not (source / MANNER_FILE).is_file() else manner_of(source)
+    passes = {one.number: one for one in known.passes}
+    usual = passes.get(recipe.pass_number, replace(passes[1], number=2))
+    passes[recipe.pass_number] = replace(usual, levels=recipe.levels)
+    if not ours:
+        return replace(known, passes=tuple(passes.values()))
+    return replace(
+        known, size=recipe.sizes[-1], window_frames=recipe.num_frames, passes=tuple(passes.values())
+    )
+
+
+def _linked(source: Path, target: Path) -> None:
+    """A copy that takes no room where the disk allows that."""
+
+    def link(one: str, other: str) -> None:
+        try:
+            os.link(os.path.realpath(one), other)
+        except OSError:
+            shutil.copyfile(one, other)
+
+    shutil.copytree(source, target, copy_function=link)
+
+
+def check_trainable(pairs: Sequence[PairFiles]) -> None:
+    """Raise `InputError` for a pair whose seed is kept for evaluation."""
+    for pair in pairs:
+        seed = pair.about.get("seed")
+        if isinstance(seed, int) and seed in HELD_OUT_SEEDS:
+            raise InputError(
+                f"{pair.source.parent}: seed {seed}",
+                f"{HELD_OUT_SEEDS.start} to {HELD_OUT_SEEDS.stop - 1} are held out for evaluation",
+                "take it out of the folder",
+            )

@@ -1,0 +1,324 @@
+"""``aftermath train``: it learns, goes on as if it had never stopped, and what it writes is a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_pairs import HEIGHT, NUM_FRAMES, WIDTH, write_small_pair, write_small_pairs
+
+from conftest import Cli
+
+torch = pytest.importorskip("torch", reason="the extra train is not installed")
+pytest.importorskip("tensorboard", reason="the extra train is not installed")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+from tiny import save_tiny_model  # noqa: E402
+
+from aftermath.errors import InputError  # noqa: E402
+from aftermath.evaluate.pairs import read_video  # noqa: E402
+from aftermath.render.void.checkpoint import load_pipeline  # noqa: E402
+from aftermath.train.loop import Sheet, TrainingDiverged, fit  # noqa: E402
+from aftermath.train.order import Order  # noqa: E402
+from aftermath.train.recipe import Recipe, nano_pass1, recipe_named  # noqa: E402
+from aftermath.train.run import train  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SIZE = f"--set=sizes=[[{HEIGHT},{WIDTH}]]"
+SMALL = (SIZE, f"--set=num_frames={NUM_FRAMES}", "--set=precision=no", "--set=checkpointing=false")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_pairs(tmp_path_factory.mktemp("pairs") / "five", 5)
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reads words, as the published model does."""
+    return save_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of about a million numbers that reads no words, its VAE narrow and random."""
+    from aftermath.render.void.pipeline import VoidPipeline
+    from aftermath.render.void.published import write_manner
+    from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
+
+    folder = tmp_path_factory.mktemp("nano") / "model"
+    vae = new_vae(block_out_channels=(8, 8, 8, 8), norm_num_groups=4)
+    vae.register_to_config(scaling_factor=6.0)  # about 1 / the spread of a random one's latents
+    transformer = new_transformer(num_layers=4, num_attention_heads=4, time_embed_dim=64)
+    assert 8e5 < sum(value.numel() for value in transformer.parameters()) < 2e6
+    VoidPipeline(None, None, vae, transformer, new_scheduler()).save_pretrained(folder)
+    write_manner(NANO_MANNER, folder)
+    return folder
+
+
+def weights(model: Path) -> dict[str, torch.Tensor]:
+    return load_file(model / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+
+def test_a_small_model_learns_four_pairs_by_heart(pairs: Path, nano: Path, tmp_path: Path):
+    recipe = nano_pass1(
+        sizes=((HEIGHT, WIDTH),), num_frames=NUM_FRAMES, steps=150, batch=4, learning_rate=3e-3, warmup_steps=10,
+        ema=0.9, validation_pairs=1, validate_every=150, save_every=150,
+    )  # fmt: skip
+    done = train(recipe, pairs, tmp_path / "run", model=nano, latents=tmp_path / "latents")
+    found = losses(tmp_path / "run")
+    assert np.mean(found[-3:]) < 0.2 * found[0]
+    assert done.begun == 0
+    assert (tmp_path / "run" / "validation.jsonl").read_text().count("painted") == 2  # the pair and the mean
+    assert list((tmp_path / "run" / "logs").iterdir())
+    pipe = load_pipeline(done.model, text=False, dtype=torch.float32)
+    assert not torch.equal(
+        pipe.transformer.proj_out.weight, torch.zeros_like(pipe.transformer.proj_out.weight)
+    )
+
+
+def command(pairs: Path, nano: Path, out: Path, latents: Path, steps: int) -> list[str]:
+    return [
+        "train", "nano_pass1", str(pairs), "-o", str(out), "--model", str(nano), "--latents", str(latents),
+        *("--steps", str(steps), "--batch", "2", "--set=save_every=3", "--set=validation_pairs=1", "--set=ema=0.5"),
+        "--set=validate_every=1000", "--set=crop=[32,48]", *SMALL,
+    ]  # fmt: skip
+
+
+def test_a_killed_run_gives_the_weights_of_one_that_was_not(
+    cli_here: Cli, pairs: Path, nano: Path, tmp_path: Path, environment: dict[str, str]
+):
+    latents = tmp_path / "latents"
+    whole = cli_here(*command(pairs, nano, tmp_path / "whole", latents, 9), "--json")
+    assert whole.returncode == 0, whole.stderr
+    words = command(pairs, nano, tmp_path / "killed", latents, 9)
+    process = subprocess.Popen([sys.executable, "-m", "aftermath", *words], env=environment)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed" / "checkpoints").glob("0000000[36]")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = cli_here(*words, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["begun"] in (3, 6)
+    one, other = weights(tmp_path / "whole" / "model"), weights(tmp_path / "killed" / "model")
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_vae_is_trained_and_a_transformer_of_our_own_on_it(cli_here: Cli, pairs: Path, tmp_path: Path):
+    done = cli_here(
+        "train", "nano_vae", str(pairs), "-o", str(tmp_path / "vae"), "--steps", "2", "--batch", "1", "--json",
+        SIZE, "--set=crop=[32,32]", "--set=num_frames=5", "--set=validation_pairs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    vae = json.loads(done.stdout)["model"]
+    assert 0.01 < json.loads((Path(vae) / "vae" / "config.json").read_text())["scaling_factor"] < 100
+    done = cli_here(
+        "train", "nano_pass1", str(pairs), "-o", str(tmp_path / "painter"), "--model", vae, "--steps", "1",
+        "--batch", "1", "--set=validation_pairs=0", "--latents", str(tmp_path / "latents"), *SMALL, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out.mkv"
+    clip = pairs / "pair-00"
+    removed = cli_here(
+        "remove", str(clip / "rgb_full.mp4"), "--quadmask", str(clip / "mask.mp4"), "--engine", "void",
+        "--model", json.loads(done.stdout)["model"], "-o", str(out), "--prompt", "a square", "--codec", "ffv1",
+    )  # fmt: skip
+    assert removed.returncode == 0, removed.stderr
+    assert "reads no words" in removed.stderr
+    assert read_video(out).shape == (NUM_FRAMES, HEIGHT, WIDTH, 3)
+    run = json.loads((tmp_path / "out.mkv.aftermath" / "run.json").read_text())
+    assert run["render"]["passes"] == [{"number": 1, "steps": 8, "guidance": 1.0}]
+
+
+def test_both_passes_of_the_published_shape_are_trained_and_painted_with(
+    pairs: Path, tiny_model: Path, tmp_path: Path, cli_here: Cli
+):
+    small = {
+        "sizes": ((HEIGHT, WIDTH),), "num_frames": NUM_FRAMES, "steps": 1, "precision": "no", "validation_pairs": 0,
+        "learning_rate": 1e-3,
+    }  # fmt: skip
+    first = train(
+        recipe_named("void_pass1", **small), pairs, tmp_path / "one", model=tiny_model, latents=tmp_path / "l"
+    )
+    second = train(
+        recipe_named("void_pass2", **small),
+        pairs,
+        tmp_path / "two",
+        model=first.model,
+        latents=tmp_path / "l",
+    )
+    assert weights(first.model).keys() == weights(tiny_model).keys()
+    assert any(
+        (weights(first.model)[name].float() - value).abs().max() > 1e-4
+        for name, value in weights(tiny_model).items()
+    )
+    # the second pass leaves the first as it was
+    assert all(
+        torch.equal(weights(second.model)[name], value) for name, value in weights(first.model).items()
+    )
+    two = load_file(second.model / "transformer_pass2" / "diffusion_pytorch_model.safetensors")
+    assert any(not torch.equal(two[name], value) for name, value in weights(first.model).items())
+    clip = pairs / "pair-01"
+    removed = cli_here(
+        "remove", str(clip / "rgb_full.mp4"), "--quadmask", str(clip / "mask.mp4"), "--engine", "void", "--passes", "2",
+        "--model", str(second.model), "--prompt", "a square", "-o", str(tmp_path / "out.mp4"), "--steps", "1",
+        "--model-width-px", "64", "--model-height-px", "48",
+    )  # fmt: skip
+    assert removed.returncode == 0, removed.stderr
+
+
+def test_a_lora_changes_little_and_is_merged_into_what_is_written(
+    pairs: Path, tiny_model: Path, tmp_path: Path
+):
+    recipe = recipe_named(
+        "void_pass1", sizes=((HEIGHT, WIDTH),), num_frames=NUM_FRAMES, steps=2, precision="no", lora_rank=2,
+        validation_pairs=0, learning_rate=1e-2, warmup_steps=0,
+    )  # fmt: skip
+    done = train(recipe, pairs, tmp_path / "run", model=tiny_model, latents=tmp_path / "latents")
+    before, after = weights(tiny_model), weights(done.model)
+    changed = {name for name in before if not torch.equal(before[name].bfloat16(), after[name])}
+    assert changed
+    assert all(".attn1.to_" in name for name in changed)
+    assert (done.model / "lora" / "pytorch_lora_weights.safetensors").is_file()
+
+
+def test_every_sample_comes_once_an_epoch_and_shapes_are_not_mixed():
+    shapes = ["wide"] * 7 + ["tall"] * 4
+    order = Order(shapes, 2, seed=3)
+    epoch = [order.batch(step) for step in range(order.per_epoch)]
+    assert {index for batch in epoch for index in batch} == set(range(11))
+    assert all(len({shapes[index] for index in batch}) == 1 for batch in epoch)
+    following = [order.batch(step) for step in range(order.per_epoch, 2 * order.per_epoch)]
+    assert following != epoch
+    assert epoch == [Order(shapes, 2, seed=3).batch(step) for step in range(order.per_epoch)]
+
+
+class _Breaking:
+    """Its loss is no number from step 5 on."""
+
+    def __init__(self) -> None:
+        class Loss(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.ones(1))
+
+            def forward(self, times: torch.Tensor) -> torch.Tensor:
+                return self.weight.sum() * times.sum()
+
+        self.network: torch.nn.Module = Loss()
+
+    def batch(self, step: int, rank: int, world: int) -> dict[str, torch.Tensor]:
+        return {"times": torch.tensor([1.0 if step < 5 else float("nan")])}
+
+    def validate(self, step: int) -> Sheet:
+        return Sheet()
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        save_file({"weight": self.network.weight.detach()}, folder / "weight.safetensors")  # type: ignore[dict-item]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(tmp_path: Path):
+    recipe = Recipe(name="breaking", steps=9, save_every=4, learning_rate=1e-2, precision="no")  # type: ignore[arg-type]
+    with pytest.raises(TrainingDiverged, match=r"step 5: the loss is no number.*checkpoints/00000004"):
+        fit(_Breaking(), recipe, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000004"]
+    assert torch.isfinite(load_file(tmp_path / "model" / "weight.safetensors")["weight"]).all()
+
+
+@pytest.fixture
+def copied(pairs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pairs, tmp_path / "copied", ignore=shutil.ignore_patterns(".latents")))
+
+
+def _held_out(pairs: Path) -> None:
+    (pairs / "pair-02" / "metadata.json").write_text(json.dumps({"seed": 1_000_007}))
+
+
+def _other_size(pairs: Path) -> None:
+    shutil.rmtree(pairs / "pair-02")
+    other = write_small_pair(pairs / "other", 9, (80, 48))
+    (other / "rgb_removed.mp4").unlink()
+    shutil.copy(pairs / "pair-01" / "rgb_removed.mp4", other)
+
+
+def _no_mask(pairs: Path) -> None:
+    (pairs / "pair-02" / "mask.mp4").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_held_out, "1000000 to 1000999 are held out"),
+        (_other_size, "all must be of one size"),
+        (_no_mask, "a pair without mask.mp4"),
+        (lambda pairs: [shutil.rmtree(pairs / f"pair-0{n}") for n in range(5)], "holds no pairs"),
+    ],
+)
+def test_pairs_that_cannot_be_learnt_from_are_refused_before_anything_is_written(
+    copied: Path, nano: Path, tmp_path: Path, spoil, expected: str
+):
+    spoil(copied)
+    with pytest.raises(InputError, match=expected):
+        train(nano_pass1(steps=1), copied, tmp_path / "run", model=nano)
+    assert not (tmp_path / "run").exists()
+    assert not (copied / ".latents").exists()
+
+
+def test_bad_words_get_one_line(cli_here: Cli, pairs: Path, nano: Path, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "recipe.json").write_text(json.dumps({"name": "nano_vae"}))
+    base = ["train", "nano_pass1", str(pairs), "-o", str(tmp_path / "run")]
+    for words, expected in (
+        (["train", "nano_pass3", str(pairs), "-o", "x"], "must be one of void_pass1, void_pass2, nano_vae"),
+        (base, "train one with: aftermath train nano_vae"),
+        ([*base, "--model", "nowhere"], "it must be nano, a folder or file that is there"),
+        ([*base, "--model", str(nano), "--steps", "0"], "must be 1 or more"),
+        ([*base, "--model", str(nano), "--set", "size=3"], "NAME one of"),
+        ([*base, "--model", str(nano), "--set", "sizes=[[191,336]]"], "multiples of 16"),
+        ([*base, "--model", str(nano), "--set", "levels=five"], "must be one of two, three, four"),
+        ([*base, "--model", str(nano), "--set", "batch=1.5"], "must be like 4"),
+    ):
+        done = cli_here(*words)
+        assert done.returncode == 2, (words, done.stderr)
+        assert expected in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_run_in_the_folder_and_another_shape_of_weights_are_refused(
+    pairs: Path, nano: Path, tmp_path: Path
+):
+    small = {
+        "sizes": ((HEIGHT, WIDTH),),
+        "num_frames": NUM_FRAMES,
+        "steps": 1,
+        "validation_pairs": 0,
+        "batch": 1,
+    }
+    latents = tmp_path / "latents"
+    train(nano_pass1(**small), pairs, tmp_path / "run", model=nano, latents=latents)
+    with pytest.raises(InputError, match=r"learning_rate 0.0005 there and 0.1 now"):
+        train(nano_pass1(**small, learning_rate=0.1), pairs, tmp_path / "run", model=nano, latents=latents)
+    broken = Path(shutil.copytree(nano, tmp_path / "broken"))
+    path = broken / "transformer" / "diffusion_pytorch_model.safetensors"
+    save_file({name: value[:1] for name, value in load_file(path).items()}, path)
+    with pytest.raises(Exception, match="has shape"):
+        train(nano_pass1(**small), pairs, tmp_path / "run2", model=broken, latents=latents)
