@@ -66,7 +66,9 @@ class _Actor(Worker):
         """Make what does the work, where the code is the same."""
         if code_digest() != self._code:
             host = socket.gethostname()
-            return Answer(error=InputError(f"aftermath on {host}", "is another version than here", "install the same"))
+            return Answer(
+                error=InputError(f"aftermath on {host}", "is another version than here", "install the same")
+            )
         return super().ready()
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aftermath.config import Engine, MaskOptions, RemoveOptions
-from aftermath.engines import build_renderer
-from aftermath.eyes import build_finder, build_segmenter, choose_segmenter
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -34,21 +32,28 @@ class LoadedModels:
         self._warn: Callable[[str], None] = lambda line: None
 
     def segmenter(self, options: MaskOptions, warn: Callable[[str], None]) -> Segmenter:
-        """See `build_segmenter`."""
+        """See `aftermath.eyes.build_segmenter`."""
+        from aftermath.eyes import build_segmenter, choose_segmenter
+
         self._warn = warn  # of the run that uses it now
         key = choose_segmenter(options)[0], options.segmenter_model, options.offline
         return self._have("segmenter", key, lambda: build_segmenter(options, lambda line: self._warn(line)))
 
     def finder(self, options: MaskOptions) -> TextFinder | None:
-        """See `build_finder`."""
+        """See `aftermath.eyes.build_finder`."""
+        from aftermath.eyes import build_finder
+
         key = options.text_model, options.offline
         return self._have("finder", key, lambda: build_finder(options))
 
     def renderer(self, engine: Engine, options: RemoveOptions) -> Renderer:
-        """See `build_renderer`."""
+        """See `aftermath.engines.build_renderer`."""
+        from aftermath.engines import build_renderer
+
         analysis = {item.name for item in dataclasses.fields(MaskOptions)} - {"offline"}
-        key = engine, tuple(
-            sorted((k, str(v)) for k, v in vars(options).items() if k not in analysis | _OF_A_CLIP)
+        key = (
+            engine,
+            tuple(sorted((k, str(v)) for k, v in vars(options).items() if k not in analysis | _OF_A_CLIP)),
         )
         return self._have("renderer", key, lambda: build_renderer(engine, options, keep=self._keep))
 

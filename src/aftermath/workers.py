@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
@@ -69,7 +69,9 @@ def check_workers(num_workers: int, ray: str = "") -> None:
         raise InputError(f"--workers {num_workers}", "must be 1 or more")
     if ray:
         if find_spec("ray") is None:
-            raise InputError(f"--ray {ray}", extra_needed("it", "scale"), "without --ray processes do the work")
+            raise InputError(
+                f"--ray {ray}", extra_needed("it", "scale"), "without --ray processes do the work"
+            )
         from aftermath.cluster import check_address
 
         check_address(ray)
@@ -91,7 +93,7 @@ def run_jobs(
     ray: str = "",
     card: bool = False,
     lost: Callable[[_Job], _Result] | None = None,
-) -> Iterator[tuple[int, _Result]]:
+) -> Generator[tuple[int, _Result], None, None]:
     """Do the jobs, and say for each, in any order, which it was and what came of it.
 
     ``make`` is called once by every worker. It, jobs and results travel between processes, so all must be picklable,
@@ -126,7 +128,7 @@ class _Foreman(Generic[_Job, _Result]):
     jobs: Sequence[_Job]
     lost: Callable[[_Job], _Result] | None
 
-    def run(self, num_workers: int) -> Iterator[tuple[int, _Result]]:
+    def run(self, num_workers: int) -> Generator[tuple[int, _Result], None, None]:
         todo, held, at_once = deque(range(len(self.jobs))), dict[int, int](), True
         left = len(self.jobs)
         try:

@@ -12,9 +12,10 @@ import typer
 
 from aftermath.errors import InputError
 
-__all__ = ["Asked", "Display", "Ray", "Workers", "expanded", "written"]
+__all__ = ["Asked", "Display", "Prompt", "Ray", "Workers", "expanded", "written"]
 
 
+Prompt = Annotated[str, typer.Option("--prompt", help="What the scene looks like without it, in words.")]
 Workers = Annotated[
     int, typer.Option(metavar="NUMBER", help="How many work at once; the results are the same for any.")
 ]

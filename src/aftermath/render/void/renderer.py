@@ -301,14 +301,12 @@ class VoidRenderer:
 
     def _taken(self, one: _Pass, run: _Run) -> VoidPipeline | None:
         """The pipeline that a clip before this one left, where it still lies as it should."""
-        placement, pipe = self._kept.pop(one.number, (None, None))
-        if placement != run.placement:
+        if any(placement != run.placement for placement, _ in self._kept.values()):
             self._kept.clear()  # the memory was not enough for it
+        _, pipe = self._kept.pop(one.number, (None, None))
         for _, other in self._kept.values():
             other.transformer.to("cpu")
-        if pipe is None or placement != run.placement:
-            return None
-        if run.placement.storage is None and run.placement.quantize is Quantize.NONE:
+        if pipe is not None and run.placement.quantize is Quantize.NONE:
             pipe.to(run.placement.device)
         return pipe
 
@@ -316,8 +314,10 @@ class VoidRenderer:
         """Whether a pipeline can wait for the next clip: nothing moves it or remembers steps, and there is room."""
         if not self._keep or self._settings.fast or placement.mode not in (Memory.FULL, Memory.CPU):
             return False
+        if not self._kept:
+            return True
         size = sum(value.nbytes for value in pipe.transformer.parameters())
-        return not self._kept or available_bytes(torch.device("cpu")) > 2 * size
+        return placement.quantize is Quantize.NONE and available_bytes(torch.device("cpu")) > 2 * size
 
     def _ready(self, one: _Pass, job: Job, run: _Run, steps: _Steps) -> VoidPipeline:
         """The pipeline of a pass, where and how the memory mode says."""
