@@ -30,7 +30,7 @@ from typing import Any
 from aftermath.config import Codec, RemoveOptions
 from aftermath.core import Plan
 from aftermath.engines import choose_engine
-from aftermath.errors import InputError, MediaError
+from aftermath.errors import AftermathError, InputError
 from aftermath.eyes import check_eyes
 from aftermath.media.formats import check_name, recipe
 from aftermath.media.runs import default_folder
@@ -219,7 +219,7 @@ def _checked(job: Job, *, here: bool) -> Request:
         _check_machine(job.options, words=bool(request.text))
     try:
         info = probe(request.clip)
-    except MediaError:  # that clip will fail, and no other
+    except AftermathError:  # no film: that clip will fail, and no other
         return request
     request.check_within(info.width, info.height)
     if request.plan is not None:
