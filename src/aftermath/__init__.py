@@ -1,5 +1,6 @@
 """Remove an object from a video together with everything it caused."""
 
+from aftermath.batch import Batch, batch
 from aftermath.config import Codec, Engine, MaskOptions, Regions, RemoveOptions
 from aftermath.errors import (
     AftermathError,
@@ -9,13 +10,16 @@ from aftermath.errors import (
     ReasonerError,
     WeightsError,
 )
+from aftermath.loaded import LoadedModels
 from aftermath.remove import Result, mask, remove
 
 __all__ = [
     "AftermathError",
+    "Batch",
     "Codec",
     "Engine",
     "InputError",
+    "LoadedModels",
     "MaskOptions",
     "MediaError",
     "OutOfMemory",
@@ -24,6 +28,7 @@ __all__ = [
     "RemoveOptions",
     "Result",
     "WeightsError",
+    "batch",
     "mask",
     "remove",
 ]

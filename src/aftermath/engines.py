@@ -79,8 +79,8 @@ def fetch_weights(engine: Engine, options: RemoveOptions, steps: Callable[[int, 
         )
 
 
-def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:
-    """A renderer of the kind that `choose_engine` chose."""
+def build_renderer(engine: Engine, options: RemoveOptions, *, keep: bool = False) -> Renderer:
+    """A renderer of the kind that `choose_engine` chose; ``keep``: what it loads stays for its next clip."""
     if engine is Engine.VOID:
         from aftermath.render.void.renderer import Settings, VoidRenderer
 
@@ -98,7 +98,8 @@ def build_renderer(engine: Engine, options: RemoveOptions) -> Renderer:
                 fast=options.fast,
                 compile=options.compile,
                 offline=options.offline,
-            )
+            ),
+            keep=keep,
         )
     from aftermath.render.draft.renderer import DraftRenderer
 

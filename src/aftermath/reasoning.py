@@ -15,7 +15,6 @@ import numpy as np
 from aftermath.config import ReasonerName
 from aftermath.core import Action, AffectedObject, Clip, PathPoint, Plan
 from aftermath.errors import InputError, ReasonerError
-from aftermath.eyes import build_finder, build_segmenter
 from aftermath.grounding import Grounding
 from aftermath.media.video import write_rgb_video
 from aftermath.reason.base import Hint, Reasoning
@@ -37,7 +36,7 @@ def decide(session: Session, primary: np.ndarray, scene: Scene, steps: Steps) ->
     """What would be different without ``primary``, boolean (T, H, W): as the options and the request say."""
     request, options, clip = session.request, session.options, session.clip
     motion = MotionReasoner(options.picture_height_m)
-    segmenter = build_segmenter(options, session.warn)
+    segmenter = session.models.segmenter(options, session.warn)
 
     def ask(*more: Hint, checked: bool = False) -> Reasoning:
         told = request.scaled_hints(clip)
@@ -62,7 +61,7 @@ def decide(session: Session, primary: np.ndarray, scene: Scene, steps: Steps) ->
 
 
 def _finder(session: Session) -> Callable | None:
-    finder = build_finder(session.options)
+    finder = session.models.finder(session.options)
     return None if finder is None else partial(finder.find, session.clip)
 
 

@@ -12,6 +12,7 @@ from aftermath.config import Engine, MaskOptions, RemoveOptions
 
 if TYPE_CHECKING:
     from aftermath.core import Plan, Quadmask
+    from aftermath.loaded import LoadedModels
     from aftermath.reason.base import Hint, Reasoning
     from aftermath.request import Trajectory
     from aftermath.scene.base import Scene
@@ -67,6 +68,7 @@ def remove(
     options: RemoveOptions | None = None,
     work: str | Path | None = None,
     fresh: bool = False,
+    models: LoadedModels | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Remove an object from ``clip``, with everything it caused, and write the result to ``output``.
@@ -76,7 +78,7 @@ def remove(
     user knows and the picture does not show; ``trajectories`` say where things go; ``plan`` (a ``plan.json`` or the
     reference's ``vlm_analysis.json``) replaces what the reasoner finds. Written forms and coordinates: see
     `aftermath.request`. ``clip`` may be a sequence folder. ``work``: the run folder, by default ``OUTPUT.aftermath``; a
-    run that was stopped goes on there, unless ``fresh``.
+    run that was stopped goes on there, unless ``fresh``. ``models``, given to several calls, stay loaded between them.
 
     Raises `InputError` for anything that cannot be used, and leaves nothing behind then; `MediaError` where
     a file cannot be decoded or encoded.
@@ -108,6 +110,7 @@ def remove(
         codec=options.codec,
         work=None if work is None else path_given("work", work),
         fresh=fresh,
+        models=models,
         progress=progress,
     ) as session:
         primary = stages.segment(session)

@@ -145,6 +145,8 @@ def read_request(
         raise InputError(f"prompt={prompt!r}", "must be text", "say what the scene looks like without it")
     if not isinstance(text, str):
         raise InputError(f"text={text!r}", "must be text", 'say what to remove, such as "the red ball"')
+    if isinstance(pick, str) or not isinstance(pick, Iterable) or not all(type(one) is int for one in pick):
+        raise InputError(f"pick={pick!r}", "must be a list of whole numbers", "write pick=[2]")
     if pick and not text:
         raise InputError(f"pick {pick[0]}", "must come with --text", "it chooses among what the words find")
     mask_path, mask_frame = _split_mask(mask)

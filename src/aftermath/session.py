@@ -17,6 +17,7 @@ from aftermath.config import Codec, MaskOptions
 from aftermath.core import Clip, Plan, grow_object
 from aftermath.errors import InputError
 from aftermath.eyes import check_eyes
+from aftermath.loaded import LoadedModels
 from aftermath.media.arrays import load_arrays, save_arrays
 from aftermath.media.files import check_folder, is_same
 from aftermath.media.formats import check_target
@@ -64,6 +65,7 @@ class Session:
         codec: Codec | None = None,
         work: Path | None = None,
         fresh: bool = False,
+        models: LoadedModels | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.request, self.output, self.options = request, output, options
@@ -79,6 +81,7 @@ class Session:
         self.reused: list[str] = []
         self.follows_edit = False
         self.fresh = fresh
+        self.models = models or LoadedModels(keep=False)
         self.folder = RunFolder(work or default_folder(output), fresh=fresh, warn=self.warn)
         self._progress = progress or (lambda stage, done, total: None)
         self._key = ""

@@ -17,9 +17,9 @@ from aftermath.ahead import ahead
 from aftermath.composite import blend_weight, seam_width_px
 from aftermath.config import Engine, ReasonerName, RemoveOptions
 from aftermath.core import Clip, Level, Quadmask
-from aftermath.engines import build_renderer, fetch_weights
+from aftermath.engines import fetch_weights
 from aftermath.errors import InputError
-from aftermath.eyes import build_finder, build_segmenter, choose_segmenter
+from aftermath.eyes import choose_segmenter
 from aftermath.media.masks import read_binary_mask, read_masks, resize_levels, write_masks
 from aftermath.media.runs import Record, Stage, digest, write_whole
 from aftermath.media.video import VideoWriter, read_clip, read_frames, write_rgb_video
@@ -181,7 +181,7 @@ def paint(
             seed=options.seed,
             warn=session.warn,
         )
-        rendered = build_renderer(engine, options).render(job, session.steps("render"))
+        rendered = session.models.renderer(engine, options).render(job, session.steps("render"))
         pictures = _counted(read_frames(clip_file), len(levels), steps)
         with VideoWriter(session.output, info, options.codec, warn=session.warn) as writer:
             weights = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
@@ -269,8 +269,8 @@ def _primary(session: Session, steps: Steps) -> np.ndarray:
         (picture,) = _given_mask(session, request.mask, 1)
         prompts = Prompts(masks=(MaskPrompt(_shrunk(picture, clip), request.mask_frame or 0),))
     if request.text:
-        prompts = _named(session, build_finder(session.options))
-    return build_segmenter(session.options, session.warn).segment(clip, prompts, steps)
+        prompts = _named(session, session.models.finder(session.options))
+    return session.models.segmenter(session.options, session.warn).segment(clip, prompts, steps)
 
 
 def _named(session: Session, finder: TextFinder | None) -> Prompts:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aftermath.cli.batch import batch_command
 from aftermath.cli.evaluate import evaluate_command
 from aftermath.cli.execute import CLICK_ERROR, execute, say
 from aftermath.cli.generate import generate_command
 from aftermath.cli.models import app as models_app
-from aftermath.cli.parameters import Asked, Display, expanded, written
+from aftermath.cli.parameters import Asked, Display, Prompt, expanded, written
 from aftermath.cli.train import train_command
 from aftermath.config import MaskOptions, RemoveOptions
 from aftermath.errors import InputError, plainly
@@ -35,8 +36,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-_Prompt = Annotated[str, typer.Option("--prompt", help="What the scene looks like without it, in words.")]
-
 
 @app.callback(invoke_without_command=True)
 def root(
@@ -52,7 +51,7 @@ def root(
 
 @app.command("remove")
 @expanded
-def remove_command(asked: Asked, options: RemoveOptions, display: Display, prompt: _Prompt = "") -> None:
+def remove_command(asked: Asked, options: RemoveOptions, display: Display, prompt: Prompt = "") -> None:
     """Remove an object from CLIP, with everything it caused.
 
     Say what it is with --box, --point, --mask or --quadmask, in pixels of the clip. A run that was stopped
@@ -94,6 +93,7 @@ def doctor(
     report(examine(), as_json=as_json)
 
 
+app.command("batch")(batch_command)
 app.command("generate")(generate_command)
 app.command("train")(train_command)
 app.add_typer(models_app, name="models")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from aftermath.cli.execute import guarded
+from aftermath.cli.parameters import Ray, Workers
 from aftermath.errors import InputError
 
 __all__ = ["generate_command"]
@@ -23,7 +24,8 @@ def generate_command(
     family: Annotated[
         list[str] | None, typer.Option(help="Only this family; repeat for several. [default: all]")
     ] = None,
-    workers: Annotated[int, typer.Option(help="How many processes; the files are the same for any.")] = 1,
+    workers: Workers = 1,
+    ray: Ray = "",
     size: Annotated[str, typer.Option(metavar="WxH", help="Pixels, both even.")] = "384x224",
     frames: Annotated[int, typer.Option(help="Frames of each pair, at 24 a second.")] = 49,
     held_out: Annotated[
@@ -42,12 +44,12 @@ def generate_command(
 
         wanted = list_pairs(pairs, seed, family or (), num_frames=frames, size=_size(size), held_out=held_out)
         if quiet or as_json or not sys.stderr.isatty():
-            done = generate(out, wanted, num_workers=workers)
+            done = generate(out, wanted, num_workers=workers, ray=ray)
         else:
             from aftermath.cli.progress import bars
 
             with bars() as progress:
-                done = generate(out, wanted, num_workers=workers, progress=progress)
+                done = generate(out, wanted, num_workers=workers, ray=ray, progress=progress)
         if as_json:
             told = {
                 "folder": str(done.folder),

@@ -12,7 +12,21 @@ import typer
 
 from aftermath.errors import InputError
 
-__all__ = ["Asked", "Display", "expanded", "written"]
+__all__ = ["Asked", "Display", "Prompt", "Ray", "Workers", "expanded", "written"]
+
+
+Prompt = Annotated[str, typer.Option("--prompt", help="What the scene looks like without it, in words.")]
+Workers = Annotated[
+    int, typer.Option(metavar="NUMBER", help="How many work at once; the results are the same for any.")
+]
+Ray = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work on Ray, not on processes: auto, local, HOST:6379 or ray://HOST:10001. All files must lie on a disk "
+        "that its machines share.",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,25 @@
-"""Many pairs: resumable, on as many processes as are wanted, the same files for any number of them."""
+"""Many pairs: resumable, on as many workers as are wanted, the same files for any number of them."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aftermath.counterfactual.families import FAMILIES
 from aftermath.counterfactual.pairs import Wanted, make_pair, pair_name
-from aftermath.errors import AftermathError, InputError
+from aftermath.errors import InputError
 from aftermath.media.files import explained
+from aftermath.workers import check_shared, check_workers, run_jobs
 
 __all__ = ["HELD_OUT_SEEDS", "Generated", "generate", "list_pairs"]
 
 HELD_OUT_SEEDS = range(1_000_000, 1_001_000)
 """Kept for evaluation: never made for training unless asked."""
-
-_LOST = (
-    "a worker process ended by itself (out of memory?); the same command goes on, fewer --workers need less"
-)
-_WATCH_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,16 +68,18 @@ def generate(
     pairs: Sequence[Wanted],
     *,
     num_workers: int = 1,
+    ray: str = "",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Generated:
     """Make the pairs that ``folder`` does not hold yet, each in a folder of its own; see `pairs` for what is in it.
 
+    ``num_workers`` processes work on it, or with ``ray``, an address, as many workers there; see `aftermath.cluster`.
+
     Raises `InputError` for a place that cannot be written, a full disk, a missing OpenGL library, or pairs of
-    another size or length in the way; `AftermathError` where a pair could not be made.
+    another size or length in the way, or a Ray that does not answer; `AftermathError` where a pair could not be made.
     """
     folder = Path(folder)
-    if num_workers < 1:
-        raise InputError(f"--workers {num_workers}", "must be 1 or more")
+    check_workers(num_workers, ray)
     _prepare(folder)
     missing, rejected = [], 0
     for wanted in pairs:
@@ -96,7 +89,9 @@ def generate(
             missing.append(wanted)
     kept, tell = len(pairs) - len(missing), progress or (lambda *_: None)
     tell("pairs", kept, len(pairs))
-    for done, count in enumerate(_made(folder, missing, min(num_workers, len(missing))), start=1):
+    make = partial(_maker, folder.absolute())
+    for done, (at, count) in enumerate(run_jobs(make, missing, num_workers=num_workers, ray=ray), start=1):
+        check_shared(folder / pair_name(missing[at]), ray)
         rejected += count
         tell("pairs", kept + done, len(pairs))
     return Generated(folder, len(missing), kept, rejected)
@@ -130,38 +125,7 @@ def _rejected_before(folder: Path, wanted: Wanted) -> int:
     return rejected
 
 
-def _made(folder: Path, missing: Sequence[Wanted], num_workers: int) -> Iterator[int]:
-    """Make them, and say for each, in any order, how many were rejected."""
+def _maker(folder: Path) -> Callable[[Wanted], int]:
+    """In a worker: make a pair, and say how many scenes were rejected on the way."""
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer gains nothing from more
-    if num_workers <= 1:
-        for wanted in missing:
-            yield make_pair(wanted, folder / pair_name(wanted))
-        return
-    # spawned, for a forked OpenGL does not work
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(num_workers, context, initializer=_watch, initargs=(os.getpid(),))
-    try:
-        waiting = [executor.submit(make_pair, wanted, folder / pair_name(wanted)) for wanted in missing]
-        for one in as_completed(waiting):
-            yield one.result()
-    except BrokenProcessPool as error:
-        raise AftermathError(_LOST) from error
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _watch(parent: int) -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_WATCH_S)
-    os._exit(1)
+    return lambda wanted: make_pair(wanted, folder / pair_name(wanted))

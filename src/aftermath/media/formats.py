@@ -13,7 +13,7 @@ from aftermath.errors import InputError
 from aftermath.media import planes
 from aftermath.media.files import check_folder
 
-__all__ = ["Codec", "Recipe", "check_target", "output_format", "recipe"]
+__all__ = ["Codec", "Recipe", "check_name", "check_target", "output_format", "recipe"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,12 @@ def recipe(codec: Codec) -> Recipe:
 
 def check_target(target: Path, codec: Codec) -> None:
     """Raise `InputError` where ``target`` cannot become a file (or, for PNG, a folder) of ``codec``."""
+    check_name(target, codec)
+    check_folder(target)
+
+
+def check_name(target: Path, codec: Codec) -> None:
+    """The same for a folder that is still to be made."""
     suffix, allowed = target.suffix.lower(), recipe(codec).suffixes
     if codec is Codec.PNG:
         _check_pictures(target)
@@ -111,7 +117,6 @@ def check_target(target: Path, codec: Codec) -> None:
         raise InputError(
             str(target), "this is a folder, not a file", f"name a file in it, as in {target}/out.mp4"
         )
-    check_folder(target)
 
 
 def _check_pictures(target: Path) -> None:

@@ -32,7 +32,7 @@ from aftermath.render.void.frames import (
     source_frame,
 )
 from aftermath.render.void.guide import draft_guide
-from aftermath.render.void.memory import Placement, choose, free, on_less, place, shrink
+from aftermath.render.void.memory import Placement, available_bytes, choose, free, on_less, place, shrink
 from aftermath.render.void.noise import Motion, motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import Manner, PassManner, manner_of
@@ -174,12 +174,13 @@ class _Run:
 
 
 class VoidRenderer:
-    """One pass or two; see `Renderer`."""
+    """One pass or two; see `Renderer`. ``keep``: what is loaded stays for the next clip where the memory allows it."""
 
     name = "void"
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, keep: bool = False) -> None:
+        self._settings, self._keep = settings, keep
+        self._kept: dict[int, tuple[Placement, VoidPipeline]] = {}
         if settings.guide is Guide.DRAFT and settings.passes == 2:
             raise InputError(
                 "guide draft with two passes", "it stands in for the first pass", "leave --passes away"
@@ -203,10 +204,15 @@ class VoidRenderer:
         with steps.timed("text"):
             wanted, other = prompt_embeddings(model, [job.prompt, ""], offline=settings.offline)
         picture_px = view.size[0] * view.size[1]
-        weights = num_weights(model, passes[0].number, offline=settings.offline)
         if job.prompt and not reads_words(model, offline=settings.offline):
             job.warn(f"{model} reads no words: the prompt changes nothing")
-        run = _Run(manner, choose(settings.memory, settings.quantize, weights, picture_px))
+        if self._kept:  # what lies there takes of the memory that the choice would go by
+            (placement, pipe), *_ = self._kept.values()
+            pipe.vae.disable_tiling()
+            run = _Run(manner, placement, pipe.vae)
+        else:
+            weights = num_weights(model, passes[0].number, offline=settings.offline)
+            run = _Run(manner, choose(settings.memory, settings.quantize, weights, picture_px))
         motion, latents = self._guided(job, view, steps), None
         for one in passes:
             if latents is not None:
@@ -268,17 +274,43 @@ class VoidRenderer:
         def attempt(placement: Placement) -> torch.Tensor:
             steps.rewind(begun)
             run.placement = placement
-            pipe = self._ready(one, job, run, steps)
+            pipe = self._taken(one, run) or self._ready(one, job, run, steps)
+            stays = False
             try:
                 with _best_attention(placement.device):
-                    return self._denoised(pipe, one, job, view, run, noise, embeds, steps)
+                    latents = self._denoised(pipe, one, job, view, run, noise, embeds, steps)
+                stays = self._stays(pipe, placement)
+                if stays:
+                    self._kept[one.number] = placement, pipe
+                return latents
             finally:
-                pipe.remove_all_hooks()  # they hold what they move
-                pipe.register_modules(transformer=None)  # the VAE goes on alone
-                free()
+                if not stays:
+                    pipe.remove_all_hooks()  # they hold what they move
+                    pipe.register_modules(transformer=None)  # the VAE goes on alone
+                    free()
 
         latents, run.placement = on_less(run.placement, attempt, job.warn)
         return latents
+
+    def _taken(self, one: PassManner, run: _Run) -> VoidPipeline | None:
+        """The pipeline that a clip before this one left, where it still lies as it should."""
+        if any(placement != run.placement for placement, _ in self._kept.values()):
+            self._kept.clear()  # the memory was not enough for it
+        _, pipe = self._kept.pop(one.number, (None, None))
+        for _, other in self._kept.values():
+            other.transformer.to("cpu")
+        if pipe is not None and run.placement.quantize is Quantize.NONE:
+            pipe.to(run.placement.device)
+        return pipe
+
+    def _stays(self, pipe: VoidPipeline, placement: Placement) -> bool:
+        """Whether a pipeline can wait for the next clip: nothing moves it or remembers steps, and there is room."""
+        if not self._keep or self._settings.fast or placement.mode not in (Memory.FULL, Memory.CPU):
+            return False
+        if not self._kept:
+            return True
+        size = sum(value.nbytes for value in pipe.transformer.parameters())
+        return placement.quantize is Quantize.NONE and available_bytes(torch.device("cpu")) > 2 * size
 
     def _ready(self, one: PassManner, job: Job, run: _Run, steps: _Steps) -> VoidPipeline:
         """The pipeline of a pass, where and how the memory mode says."""
