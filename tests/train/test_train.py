@@ -56,7 +56,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
 
     folder = tmp_path_factory.mktemp("nano") / "model"
-    vae = new_vae(block_out_channels=(8, 8, 8, 8), norm_num_groups=4)
+    vae = new_vae(block_out_channels=(8, 8, 8), norm_num_groups=4)
     vae.register_to_config(scaling_factor=6.0)  # about 1 / the spread of a random one's latents
     transformer = new_transformer(num_layers=4, num_attention_heads=4, time_embed_dim=64)
     assert 8e5 < sum(value.numel() for value in transformer.parameters()) < 2e6

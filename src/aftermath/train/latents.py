@@ -19,7 +19,7 @@ from aftermath.core import Level, Quadmask
 from aftermath.evaluate.pairs import Pair, PairFiles, load_pair
 from aftermath.media.files import explained
 from aftermath.media.runs import key_of
-from aftermath.render.void.conditioning import latent_frames, mask_pixels, video_pixels
+from aftermath.render.void.conditioning import latent_frames, latent_px, mask_pixels, video_pixels
 from aftermath.render.void.encode import chunk_lengths, encoded_chunks
 from aftermath.render.void.frames import focus_box, model_quadmask, model_video, padded, padded_indices
 from aftermath.render.void.noise import motion_of, warp_noise
@@ -138,8 +138,11 @@ class Latents:
         )
         found["changed"] = _changed(levels[0], (encoded.shape[-2], encoded.shape[-1]))
         if recipe.pass_number == 2:
+            side = latent_px(self._vae.config)
             pictures = ((frame * 255).byte().permute(1, 2, 0).numpy() for frame in truth[0].unbind(1))
-            noise = warp_noise(motion_of(pictures, best_flow()), *size, generator=drawn)
+            noise = warp_noise(
+                motion_of(pictures, best_flow()), *size, generator=drawn, cells=min(4, side), latent_px=side
+            )
             found["noise"] = noise[0].half()
         return {name: value.contiguous() for name, value in found.items()}
 

@@ -101,7 +101,10 @@ class PainterTask:
         recipe, kept = self._recipe, self._latents.read(index)
         changed = kept.pop("changed")
         if recipe.crop is not None:
-            here = _crop(changed.numpy(), recipe.crop, rng)
+            side = conditioning.latent_px(self._pipe.vae.config)
+            patch = int(self._pipe.transformer.config["patch_size"])
+            rows, columns = (size // side for size in recipe.crop)
+            here = _crop(changed.numpy(), (rows, columns), patch, rng)
             kept = {name: value[..., here[0], here[1]] for name, value in kept.items()}
             changed = changed[..., here[0], here[1]]
         sample = {name: value.float() for name, value in kept.items()}
@@ -140,7 +143,8 @@ class PainterTask:
                 self._pipe.decoded(one.to(device, self._pipe.vae.dtype))[0]
                 for one in (painted, kept["truth"], kept["video"])
             ]
-            changed = _in_pixels(kept["changed"][0], films[0]).to(films[0].device)
+            side = conditioning.latent_px(self._pipe.vae.config)
+            changed = _in_pixels(kept["changed"][0], films[0], side).to(films[0].device)
             name = self._held.name(index)
             for what, film in (("painted", films[0]), ("untouched", films[2])):
                 numbers[f"{what}/{name}"] = _psnr(film, films[1], changed)
@@ -156,25 +160,27 @@ class PainterTask:
         self._write(folder)
 
 
-def _crop(changed: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of latents to train on, at even places, round one that changes."""
+def _crop(
+    changed: np.ndarray, size: tuple[int, int], patch: int, rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """Rows and columns of ``size`` latents to train on, in whole patches, round one that changes."""
     _, height, width = changed.shape
     spots = np.argwhere(changed.any(axis=0))
     middle = spots[rng.integers(len(spots))] if len(spots) else (height // 2, width // 2)
     found = []
     for at, whole, px in zip(middle, (height, width), size, strict=True):
-        side = min(whole, px // 8)
+        side = min(whole, px)
         start = int(at) - int(rng.integers(0, side))
-        start = min(max(start, 0), whole - side) // 2 * 2  # patches are two latents wide
+        start = min(max(start, 0), whole - side) // patch * patch
         found.append(slice(start, start + side))
     return found[0], found[1]
 
 
-def _in_pixels(changed: torch.Tensor, film: torch.Tensor) -> torch.Tensor:
+def _in_pixels(changed: torch.Tensor, film: torch.Tensor, side: int) -> torch.Tensor:
     """bool (T, H, W) from latents' bool (T', h, w)."""
     num, height, width = film.shape[1:]
     times = torch.cat([changed[:1], changed[1:].repeat_interleave(4, dim=0)])[:num]
-    return times.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)[:, :height, :width]
+    return times.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)[:, :height, :width]
 
 
 def _psnr(film: torch.Tensor, truth: torch.Tensor, changed: torch.Tensor) -> float:

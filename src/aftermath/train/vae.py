@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from aftermath.errors import InputError
 from aftermath.evaluate.pairs import PairFiles, read_video
-from aftermath.render.void.conditioning import MaskLevels, mask_pixels, video_pixels
+from aftermath.render.void.conditioning import MaskLevels, latent_px, mask_pixels, video_pixels
 from aftermath.render.void.decode import decode, decoded_chunks
 from aftermath.render.void.encode import encode
 from aftermath.train.loop import Sheet
@@ -75,9 +75,10 @@ class VaeTask:
         rng = np.random.default_rng(step_seed(recipe.seed, step, rank))
         crops = np.stack([self._crop(read_video(self._videos[index]), rng) for index in chosen])
         pixels = video_pixels(torch.from_numpy(crops).movedim(-1, 1).float() / 255, None)
-        height, width = pixels.shape[-2:]
+        side = latent_px(self._vae.config)
+        height, width = pixels.shape[-2] // side, pixels.shape[-1] // side
         shape = (len(pixels), self._vae.config["latent_channels"], (recipe.num_frames - 1) // 4 + 1)
-        noise = rng.standard_normal((*shape, height // 8, width // 8), np.float32)
+        noise = rng.standard_normal((*shape, height, width), np.float32)
         return {"pixels": pixels, "noise": torch.from_numpy(noise)}
 
     def _crop(self, video: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -99,8 +100,6 @@ class VaeTask:
         if rng.random() < _MASKS:
             return _mask_of(crop, rng)
         crop = crop[:, :, ::-1] if rng.random() < 0.5 else crop
-        if rng.random() < 0.5:
-            crop = crop[..., rng.permutation(3)]  # colours of things that were never rendered
         return np.ascontiguousarray(crop)
 
     def validate(self, step: int) -> Sheet:

@@ -224,7 +224,7 @@ def test_what_cannot_be_warped_is_named():
     generator, flow = torch.Generator(), np.zeros((16, 24, 2), np.float32)
     with pytest.raises(InputError, match="multiples of 8"):
         warp_noise([], 20, 24, generator=generator)
-    with pytest.raises(InputError, match="1, 2, 4 or 8"):
+    with pytest.raises(InputError, match="1 or 2 or 4 or 8"):
         warp_noise([], 16, 24, generator=generator, cells=3)
     with pytest.raises(InputError, match=r"shape \(24, 16, 2\)"):
         warp_noise([(flow, flow.transpose(1, 0, 2))], 16, 24, generator=generator)

@@ -31,6 +31,7 @@ __all__ = [
     "num_weights",
     "reads_words",
     "text_encoder_files",
+    "vae_config",
 ]
 
 SECOND_PASS = "transformer_pass2"
@@ -106,6 +107,11 @@ def load_vae(
     """The VAE of ``model`` alone, on the CPU; see `load_pipeline`."""
     folder = located(model, offline=offline)
     return _vae(folder, find_shards(folder / "vae", _DIFFUSERS), dtype)
+
+
+def vae_config(model: str | Path = BASE, *, offline: bool = False) -> dict[str, Any]:
+    """How the VAE of ``model`` is built."""
+    return _json(located(model, offline=offline) / "vae" / "config.json")
 
 
 def load_text_encoder(

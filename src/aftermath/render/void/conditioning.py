@@ -20,6 +20,7 @@ __all__ = [
     "MaskLevels",
     "check_quadmask",
     "latent_frames",
+    "latent_px",
     "mask_pixels",
     "mask_strength",
     "rotary_positions",
@@ -45,6 +46,11 @@ class MaskLevels(StrEnum):
 def latent_frames(num_frames: int) -> int:
     """Latents of a clip of so many frames: the first alone, then one for every four."""
     return (num_frames - 1) // 4 + 1
+
+
+def latent_px(config: Mapping[str, Any]) -> int:
+    """Pixels along a side of a latent of the VAE of ``config``: every stage but the last halves the picture."""
+    return 2 ** (len(config["block_out_channels"]) - 1)
 
 
 def check_quadmask(quadmask: torch.Tensor) -> None:

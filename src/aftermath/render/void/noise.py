@@ -31,7 +31,7 @@ __all__ = ["CHANNELS", "Motion", "degrade", "motion_of", "resize_noise", "warp_n
 CHANNELS = 16
 """Of a latent."""
 
-_LATENT_PX, _LATENT_FRAMES = 8, 4
+_LATENT_FRAMES = 4
 _TOLERANCE = (1.5, 0.05)  # cells, and share of the way, by which the flows there and back may miss each other
 _WEIGHTS = (1e-3, 1e3)  # a cell zoomed into for long must neither vanish nor outweigh all it meets
 
@@ -57,30 +57,33 @@ def warp_noise(
     generator: torch.Generator,
     channels: int = CHANNELS,
     cells: int = 4,
+    latent_px: int = 8,
 ) -> torch.Tensor:
     """Noise for the latents of a clip, standard normal and white in each, that moves as the clip does.
 
     Args:
         motion: for each frame but the last the flow to the next frame and the next frame's flow back, float (H, W, 2)
             pixels, H = ``height``, W = ``width``; read one at a time.
-        height: of the clip, pixels, a multiple of 8.
-        width: of the clip, pixels, a multiple of 8.
+        height: of the clip, pixels, a multiple of ``latent_px``.
+        width: of the clip, pixels, a multiple of ``latent_px``.
         generator: where fresh noise comes from; its device is where the work is done. A seed fixes everything.
         channels: of a latent.
         cells: into how many cells each side of a latent is cut for warping: 1, 2, 4 or 8 (a pixel each).
+        latent_px: pixels along a side of a latent; 8 in the published model.
 
-    Returns float32 (1, T', channels, H / 8, W / 8), T' = (T - 1) // 4 + 1 for the T frames: latent k is the noise of
-    frame 4k. Raises `InputError` for a size that is no multiple, or a flow of another size or with values not finite.
+    Returns float32 (1, T', channels, H / latent_px, W / latent_px), T' = (T - 1) // 4 + 1 for the T frames: latent k is
+    the noise of frame 4k. Raises `InputError` for a size that is no multiple, or a flow of another size or with values not finite.
     """
-    if height <= 0 or width <= 0 or height % _LATENT_PX or width % _LATENT_PX:
-        raise InputError(f"noise of {width}x{height} pixels", f"both must be multiples of {_LATENT_PX}")
-    if cells not in (1, 2, 4, 8):
-        raise InputError(f"{cells} cells to a latent", "they must be 1, 2, 4 or 8")
-    size = (height // _LATENT_PX * cells, width // _LATENT_PX * cells)
+    if height <= 0 or width <= 0 or height % latent_px or width % latent_px:
+        raise InputError(f"noise of {width}x{height} pixels", f"both must be multiples of {latent_px}")
+    allowed = [count for count in (1, 2, 4, 8) if count <= latent_px]
+    if cells not in allowed:
+        raise InputError(f"{cells} cells to a latent", f"they must be {' or '.join(map(str, allowed))}")
+    size = (height // latent_px * cells, width // latent_px * cells)
     field = _Field.fresh(size, channels, generator)
     latents = [_pooled(field.noise, size, cells)]
     for joined in _joined(motion, (height, width)):
-        forward, backward = (_in_cells(flow, cells, generator.device) for flow in joined)
+        forward, backward = (_in_cells(flow, latent_px // cells, generator.device) for flow in joined)
         field = _carried(field, forward, backward, generator)
         latents.append(_pooled(field.noise, size, cells))
     return torch.stack(latents)[None]
@@ -274,9 +277,8 @@ def _checked(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(flow, np.float32)
 
 
-def _in_cells(flow: np.ndarray, cells: int, device: torch.device) -> torch.Tensor:
-    """A flow in pixels as one in cells, (h, w, 2): the mean of each cell's pixels."""
-    side = _LATENT_PX // cells
+def _in_cells(flow: np.ndarray, side: int, device: torch.device) -> torch.Tensor:
+    """A flow in pixels as one in cells of ``side`` pixels, (h, w, 2): the mean of each cell's."""
     pixels = torch.from_numpy(flow).to(device)
     return functional.avg_pool2d(pixels.permute(2, 0, 1), side).permute(1, 2, 0) / side
 

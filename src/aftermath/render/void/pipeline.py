@@ -344,7 +344,8 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
     def _latent_shape(self, video: torch.Tensor) -> tuple[int, ...]:
         batch, _, num, height, width = video.shape
-        return batch, latent_frames(num), self.vae.config["latent_channels"], height // 8, width // 8
+        side = conditioning.latent_px(self.vae.config)
+        return batch, latent_frames(num), self.vae.config["latent_channels"], height // side, width // side
 
     def _check(
         self,
@@ -366,9 +367,10 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 "the number must be 8k+5, such as 5, 13, 85 or 197",
                 f"pad it to {valid_length(num)}",
             )
-        if height % 16 or width % 16:
+        side = conditioning.latent_px(self.vae.config) * self.transformer.config["patch_size"]
+        if height % side or width % side:
             raise InputError(
-                f"a picture of {width}x{height}", "width and height must be multiples of 16", "resize it"
+                f"a picture of {width}x{height}", f"width and height must be multiples of {side}", "resize it"
             )
         if not bool(torch.isfinite(video).all()) or float(video.min()) < 0 or float(video.max()) > 1:
             raise InputError(

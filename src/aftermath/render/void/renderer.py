@@ -18,8 +18,8 @@ from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError
 from aftermath.models import BASE
 from aftermath.render.base import Job, Progress, Rendered
-from aftermath.render.void.checkpoint import load_pipeline, num_weights, reads_words
-from aftermath.render.void.conditioning import latent_frames
+from aftermath.render.void.checkpoint import load_pipeline, num_weights, reads_words, vae_config
+from aftermath.render.void.conditioning import latent_frames, latent_px
 from aftermath.render.void.decode import decoded_chunks
 from aftermath.render.void.encode import chunk_lengths
 from aftermath.render.void.frames import (
@@ -219,7 +219,14 @@ class VoidRenderer:
                 motion = motion_of(_pictures(self._decoded(run, latents, job, steps)), best_flow())
             with steps.timed("noise"):
                 generator = torch.Generator().manual_seed(job.seed)
-                noise = None if motion is None else warp_noise(motion, *view.size, generator=generator)
+                side = latent_px(vae_config(model, offline=settings.offline))
+                noise = (
+                    None
+                    if motion is None
+                    else warp_noise(
+                        motion, *view.size, generator=generator, cells=min(4, side), latent_px=side
+                    )
+                )
             embeds = torch.cat([other, wanted]) if one.guidance > 1 else wanted
             latents = self._paint(one, job, view, run, noise, embeds, steps)
         report: dict[str, object] = {
