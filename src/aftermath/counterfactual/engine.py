@@ -18,6 +18,7 @@ __all__ = ["STEPS_PER_S", "build_model", "load_mujoco", "open_renderer"]
 
 STEPS_PER_S = 1536
 _CONTACT_RATE = 300.0  # rad/s: how stiff a contact is; a blow between two balls lasts some 10 ms
+_SKIN_M = 0.012
 _FLAT_PX, _CUBE_PX = 512, 128
 _NO_GL = "install a software one (Debian: libegl1 and libgl1-mesa-dri, or libosmesa6 with MUJOCO_GL=osmesa)"
 
@@ -44,7 +45,8 @@ def open_renderer(model: Any, size: tuple[int, int]) -> Any:
 
 
 def build_model(scene: Scene) -> Any:
-    """Compile the scene: one body a `Body`, under its name, a camera "camera", equalities in the order of the ties."""
+    """Compile the scene: a body or, where it is soft, a flex for each `Body`, under its name; equalities in the
+    order of the ties; a camera."""
     mujoco = load_mujoco()
     spec = mujoco.MjSpec()
     spec.option.timestep = 1 / STEPS_PER_S
@@ -60,12 +62,17 @@ def build_model(scene: Scene) -> Any:
     _add_lights(mujoco, spec, scene.light)
     spec.worldbody.add_camera(name="camera", pos=scene.camera.eye, fovy=view_at(scene, 0).fov_y_deg)
     _add_room(mujoco, spec, scene)
+    moved = {name for actor in scene.actors for name in actor.bodies}
     for index, body in enumerate(scene.bodies):
-        _add_body(mujoco, spec, body, scene.seed + index)
+        if body.soft:
+            _add_soft(mujoco, spec, body, scene.seed + index)
+        else:
+            _add_body(mujoco, spec, body, scene.seed + index, moved=body.name in moved)
     for tie in scene.ties:
+        kind, scale = (mujoco.mjtEq.mjEQ_WELD, 1) if tie.rigid else (mujoco.mjtEq.mjEQ_CONNECT, 0)
         spec.add_equality(
-            type=mujoco.mjtEq.mjEQ_CONNECT, objtype=mujoco.mjtObj.mjOBJ_BODY, name1=tie.hung, name2=tie.holder,
-            data=[*tie.at, *[0] * 9], solref=[0.005, 1],
+            type=kind, objtype=mujoco.mjtObj.mjOBJ_BODY, name1=tie.hung, name2=tie.holder,
+            data=[*tie.at, *[0] * 7, scale, 0], solref=[0.005, 1], active=tie.from_s <= 0,
         )  # fmt: skip
     return spec.compile()
 
@@ -96,18 +103,39 @@ def _add_room(mujoco: Any, spec: Any, scene: Scene) -> None:
         _add_geom(mujoco, spec, spec.worldbody, shape, scene.seed + index, contype=0, conaffinity=0)
 
 
-def _add_body(mujoco: Any, spec: Any, body: Body, seed: int) -> None:
-    part = spec.worldbody.add_body(name=body.name, pos=body.at, quat=_quaternion(mujoco, body.euler_deg))
-    if not body.fixed:
+def _add_body(mujoco: Any, spec: Any, body: Body, seed: int, *, moved: bool) -> None:
+    """``moved``: where it is, is set from outside."""
+    part = spec.worldbody.add_body(
+        name=body.name, pos=body.at, quat=_quaternion(mujoco, body.euler_deg), mocap=moved
+    )
+    if not body.fixed and not moved:
         part.add_freejoint()
     damping = _damping_ratio(body.bounce)
     volumes = [_volume(shape) for shape in body.shapes]
     for shape, volume in zip(body.shapes, volumes, strict=True):
         _add_geom(
             mujoco, spec, part, shape, seed, condim=6, priority=1, mass=body.mass_kg * volume / sum(volumes),
-            friction=[body.friction, 0.005, body.rolling_m],
+            friction=[body.friction, 0.005, body.rolling_m], contype=body.solid, conaffinity=body.solid,
             solref=[-(_CONTACT_RATE**2), -2 * damping * _CONTACT_RATE], solimp=[0.99, 0.99, 0.001, 0.5, 2],
         )  # fmt: skip
+
+
+def _add_soft(mujoco: Any, spec: Any, body: Body, seed: int) -> None:
+    """A lattice of points with foam between them (Saint Venant and Kirchhoff's, in MuJoCo's flex)."""
+    shape, soft = body.shapes[0], body.soft
+    assert soft is not None
+    half, counts = np.array(shape.size), np.array(soft.cells) + 1
+    flex = spec.worldbody.make_flex(
+        body.name, type="grid", dim=3, dof="full", count=counts, spacing=2 * (half - _SKIN_M) / (counts - 1),
+        radius=_SKIN_M, mass=body.mass_kg, pos=body.at, quat=_quaternion(mujoco, body.euler_deg),
+    )  # fmt: skip
+    flex.young, flex.poisson, flex.damping = soft.young_pa, 0.2, soft.damping_s
+    flex.material = _add_material(spec, shape.surface, seed, mujoco.mjtTexture.mjTEXTURE_2D)
+    flex.friction, flex.selfcollide = (
+        [body.friction, 0.005, body.rolling_m],
+        mujoco.mjtFlexSelf.mjFLEXSELF_NONE,
+    )
+    flex.contype = flex.conaffinity = int(body.solid)
 
 
 def _volume(shape: Shape) -> float:

@@ -123,7 +123,7 @@ def _displaced(
     scene: Scene, real: Motion, without: Motion, labels: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
     """Where, in either world, a thing is seen that is elsewhere in the other: boolean (T, H, W)."""
-    apart = apart_m(real, without)
+    apart = apart_m(scene, real, without)
     shown = np.zeros((scene.num_frames, *labels[0].shape[2:]), bool)
     for frame, row in zip(*np.nonzero(apart > _ELSEWHERE_M), strict=True):
         if scene.bodies[row].name not in scene.removed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aftermath.counterfactual.families.actors import actor
 from aftermath.counterfactual.families.blows import chain, collision, stopped
 from aftermath.counterfactual.families.quiet import control, light
 from aftermath.counterfactual.families.staging import Staging
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Family] = {
     "hanging": Family(hanging, "something hangs and swings"),
     "chain": Family(chain, "dominoes"),
     "container": Family(container, "an open box holds things, or carries them along"),
+    "actor": Family(actor, "an arm holds, carries, drops, pushes and presses things"),
     "light": Family(light, "shadow and reflection only", interacts=False),
     "control": Family(control, "nothing interacts", interacts=False),
 }
@@ -54,6 +56,6 @@ def make_scene(
     staging = FAMILIES[family].build(parts)
     return Scene(
         family, seed, staging.removed, staging.bodies, parts.room(mirror=staging.mirror), parts.light(),
-        parts.camera(staging.target, staging.distance_m), staging.ties, num_frames, 24, size,
+        parts.camera(staging.target, staging.distance_m), staging.ties, staging.actors, num_frames, 24, size,
         shutter=parts.between(0.25, 0.6) if parts.chance(0.6) else 0.05, grain=parts.between(0.4, 1.6),
     )  # fmt: skip

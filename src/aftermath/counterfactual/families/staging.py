@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aftermath.counterfactual.rooms import Parts
-from aftermath.counterfactual.scene import Body, Tie
+from aftermath.counterfactual.scene import Actor, Body, Tie
 from aftermath.counterfactual.surfaces import Surface
 
 __all__ = ["Staging", "draw_bystanders", "launched", "moving", "rolling", "standing_at", "upright", "wooden"]
@@ -21,6 +21,7 @@ class Staging:
     removed: tuple[str, ...]
     bodies: tuple[Body, ...]
     ties: tuple[Tie, ...] = ()
+    actors: tuple[Actor, ...] = ()
     target: tuple[float, float, float] = (0.0, 0.1, 0.2)
     distance_m: float = 2.5
     mirror: bool = False

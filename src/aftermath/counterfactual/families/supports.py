@@ -124,8 +124,8 @@ def hanging(parts: Parts) -> Staging:
         (arm.name,),
         (arm, hung, *draw_bystanders(parts, (hung,), 2, corridor_m=0.6)),
         (tie,),
-        (x, 0.1, 0.5),
-        3.0,
+        target=(x, 0.1, 0.5),
+        distance_m=3.0,
     )
 
 
