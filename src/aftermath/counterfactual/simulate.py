@@ -79,16 +79,16 @@ def simulate(scene: Scene, *, without_removed: bool, num_samples: int = 1, model
 def apart_m(scene: Scene, one: Motion, other: Motion) -> np.ndarray:
     """How far each body is from itself in the other world, float64 (T, N), metres, at most during the exposure.
 
-    A turn of one radian counts as 5 cm, so that what only tips over counts too; of what is soft, the point that is
-    furthest counts.
+    A turn of one radian counts as half of the body's reach, and 5 cm at least, so that what only tips over counts too;
+    of what is soft, the point that is furthest counts.
     """
-    names = [body.name for body in scene.bodies]
+    reach = np.array([max(_TURN_M, _reach_m(body) / 2) for body in scene.bodies])
     apart = np.linalg.norm(one.poses[..., :3] - other.poses[..., :3], axis=-1).max(axis=1)
     cosine = np.abs((one.poses[..., 3:] * other.poses[..., 3:]).sum(axis=-1)).clip(0, 1)
-    apart = np.maximum(apart, _TURN_M * 2 * np.arccos(cosine).max(axis=1))
-    for row, name in enumerate(names):
-        if name in one.points:
-            ways = np.linalg.norm(one.points[name] - other.points[name], axis=-1)
+    apart = np.maximum(apart, reach * 2 * np.arccos(cosine).max(axis=1))
+    for row, body in enumerate(scene.bodies):
+        if body.soft:
+            ways = np.linalg.norm(one.points[body.name] - other.points[body.name], axis=-1)
             apart[:, row] = ways.max(axis=(1, 2))
     return apart
 
@@ -99,6 +99,11 @@ def moved_apart_m(scene: Scene, one: Motion, other: Motion) -> dict[str, float]:
     return {
         body.name: float(most[i]) for i, body in enumerate(scene.bodies) if body.name not in scene.removed
     }
+
+
+def _reach_m(body: Body) -> float:
+    """How far a body goes from its origin, roughly."""
+    return max(float(np.linalg.norm(shape.at)) + max(shape.size) for shape in body.shapes)
 
 
 Touching = dict[tuple[int, int], list[int]]

@@ -119,7 +119,8 @@ def _press(parts: Parts) -> Staging:
     side, high, half = (1 if parts.chance(0.5) else -1), parts.between(0.11, 0.17), parts.between(0.42, 0.6)
     words, coat = wooden(parts)
     x, y = parts.between(-0.15, 0.15), parts.between(0.0, 0.2)
-    block = parts.named(f"{words} bearing", (Shape("box", (0.05, 0.1, round(high / 2, 4)), parts.coat()[1]),), (x, y, round(high / 2, 4)), fixed=True, solid=False)  # fmt: skip
+    bearing = Shape("box", (0.05, 0.1, round(high / 2, 4)), parts.coat()[1])
+    block = parts.named(f"{words} bearing", (bearing,), (x, y, bearing.size[2]), fixed=True, solid=False)
     tilt = math.asin(high / half) * 0.97
     # the loaded end, where the thing stands, is down at -side
     board = parts.named(
@@ -132,10 +133,9 @@ def _press(parts: Parts) -> Staging:
     up = thing.at[2] + 0.013
     out = -side * (half - 0.12)
     slope = side * tilt
-    thing = replace(
-        thing, euler_deg=board.euler_deg,
-        at=(round(x + out * math.cos(slope) - up * math.sin(slope), 4), y, round(board.at[2] + out * math.sin(slope) + up * math.cos(slope), 4)),
-    )  # fmt: skip
+    across = round(x + out * math.cos(slope) - up * math.sin(slope), 4)
+    high_up = round(board.at[2] + out * math.sin(slope) + up * math.cos(slope), 4)
+    thing = replace(thing, euler_deg=board.euler_deg, at=(across, y, high_up))
     spot = side * (half - 0.07)
     at = (round(x + spot * math.cos(tilt), 4), y)
     top, low = board.at[2] + abs(spot) * math.sin(tilt), board.at[2] - 0.8 * abs(spot) * math.sin(tilt)

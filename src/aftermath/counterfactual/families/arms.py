@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from aftermath.counterfactual.surfaces import Surface
 
 __all__ = ["Task", "build_arm", "half_sides", "keep_clear"]
 
-_MOUNTS = ("side", "side", "above", "front", "stand", "figure")
+_MOUNTS = ("side", "side", "above", "front", "stand", "cart", "figure")
 _DARK = Surface("plain", (0.16, 0.16, 0.18), shine=0.4)
 _SKINS = ((0.87, 0.68, 0.55), (0.72, 0.5, 0.36), (0.5, 0.33, 0.22), (0.93, 0.77, 0.66))
 
@@ -36,9 +36,10 @@ def build_arm(parts: Parts, task: Task) -> tuple[tuple[Body, ...], Actor]:
     grips = np.array([key.grip for key in task.keys])
     mount = parts.one_of(*_MOUNTS)
     shoulder, bend = _shoulder(parts, mount, task.aim, grips)
-    human = mount == "figure" or (mount != "stand" and parts.chance(0.5))
+    human = mount == "figure" or (mount not in ("stand", "cart") and parts.chance(0.5))
     hand_m = round(task.reach_m + parts.between(0.07, 0.1), 4)
-    wrists = grips - np.array(task.aim) * hand_m
+    keys = _goes_along(task.keys, parts.between(0.75, 1)) if mount in ("cart", "figure") else task.keys
+    wrists = grips - np.array(task.aim) * hand_m - [key.gone for key in keys]
     reach = float(np.linalg.norm(wrists - shoulder, axis=1).max()) * parts.between(1.06, 1.3)
     count = 2 if human or parts.chance(0.5) else 3
     shares = [parts.between(0.85, 1.15) for _ in range(count)]
@@ -71,7 +72,7 @@ def build_arm(parts: Parts, task: Task) -> tuple[tuple[Body, ...], Actor]:
         shoulder,
         task.aim,
         bend,
-        task.keys,
+        keys,
         tuple(body.name for body in mounts),
     )
     return (*links, *mounts), actor
@@ -95,7 +96,8 @@ def half_sides(body: Body) -> tuple[float, float, float]:
 
 def keep_clear(bodies: list[Body], actor: Actor, last_s: float = 2.1) -> list[Body]:
     """Those that no part of the arm comes near, low over the floor."""
-    poses = link_poses(actor, np.linspace(0, last_s, 16))
+    times = np.linspace(0, last_s, 16)
+    poses = link_poses(actor, times)
     ends = np.concatenate(
         [poses[:, :, :3], np.array([key.grip for key in actor.keys])[None].repeat(16, 0)], 1
     )
@@ -110,7 +112,7 @@ def keep_clear(bodies: list[Body], actor: Actor, last_s: float = 2.1) -> list[Bo
 
 def _shoulder(parts: Parts, mount: str, aim: Vector, grips: np.ndarray) -> tuple[Vector, Vector]:
     """Where the arm begins, and where its elbow points."""
-    x, y, _ = grips.mean(axis=0)
+    x, y, _ = grips[0] if mount in ("cart", "figure") else grips.mean(axis=0)
     side = -math.copysign(1, aim[0]) if abs(aim[0]) > 0.5 else (1 if parts.chance(0.5) else -1)
     if mount == "side":
         at = (side * parts.between(1.75, 2.0), y + parts.between(0, 0.4), parts.between(0.7, 1.1))
@@ -122,14 +124,30 @@ def _shoulder(parts: Parts, mount: str, aim: Vector, grips: np.ndarray) -> tuple
         at = (x + side * parts.between(0.5, 0.9), -1.6, parts.between(0.9, 1.2))
         bend = (float(side), 0.0, 0.6)
     else:
-        low = (0.3, 0.5) if mount == "stand" else (0.82, 0.95)
-        away = parts.between(0.45, 0.8)
-        at = (x + side * away, y + parts.between(0.35, 0.6), parts.between(*low))
-        bend = (float(side), 0.2, 0.9) if mount == "stand" else (float(side), 0.3, -0.5)
+        low = (0.82, 0.95) if mount == "figure" else (0.3, 0.5)
+        away = parts.between(0.25, 0.5) if mount == "figure" else parts.between(0.45, 0.8)
+        at = (x + side * away, y + parts.between(0.3, 0.5), parts.between(*low))
+        bend = (float(side), -0.2, -0.6) if mount == "figure" else (float(side), 0.2, 0.9)
     length = math.hypot(*bend)
     x, y, z = (round(float(v), 4) for v in at)
     a, b, c = (round(v / length, 6) for v in bend)
     return (x, y, z), (a, b, c)
+
+
+def _goes_along(keys: tuple[Key, ...], share: float) -> tuple[Key, ...]:
+    """The whole actor goes with its hand, over the floor."""
+    first = keys[0].grip
+    return tuple(
+        replace(
+            key,
+            gone=(
+                round(share * (key.grip[0] - first[0]), 4),
+                round(share * (key.grip[1] - first[1]), 4),
+                0.0,
+            ),
+        )
+        for key in keys
+    )
 
 
 def _looks(parts: Parts, human: bool) -> tuple[str, Surface, Surface]:
@@ -207,6 +225,14 @@ def _mount(
         column = Shape("cylinder", (round(1.3 * thick, 4), round(z / 2, 4)), dress, (0, 0, round(-z / 2, 4)))
         foot = Shape("cylinder", (parts.between(0.13, 0.2), 0.03), _DARK, (0, 0, round(0.03 - z, 4)))
         return [parts.named(f"{owner} stand", (column, foot), shoulder, fixed=True, solid=False)]
+    if mount == "cart":
+        column = Shape("box", (0.05, 0.05, round(z / 2 - 0.06, 4)), dress, (0, 0, round(0.06 - z / 2, 4)))
+        bed = Shape("box", (0.2, 0.14, 0.04), dress, (0, 0, round(0.1 - z, 4)))
+        wheels = [
+            Shape("cylinder", (0.06, 0.02), _DARK, (a * 0.13, b * 0.15, round(0.06 - z, 4)), (90, 0, 0))
+            for a in (-1, 1) for b in (-1, 1)
+        ]  # fmt: skip
+        return [parts.named(f"{owner} cart", (column, bed, *wheels), shoulder, fixed=True, solid=False)]
     if mount != "figure":
         return []
     trousers = parts.coat()[1]
