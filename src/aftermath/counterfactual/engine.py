@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from aftermath.counterfactual.camera import view_at
-from aftermath.counterfactual.scene import Body, Light, Scene, Shape
+from aftermath.counterfactual.scene import Body, Light, Scene, Shape, Soft
 from aftermath.counterfactual.surfaces import Surface, paint
 from aftermath.errors import InputError, extra_needed
 
-__all__ = ["STEPS_PER_S", "build_model", "load_mujoco", "open_renderer"]
+__all__ = ["STEPS_PER_S", "build_model", "load_mujoco", "open_renderer", "soft_ids", "soft_points"]
 
 STEPS_PER_S = 1536
 _CONTACT_RATE = 300.0  # rad/s: how stiff a contact is; a blow between two balls lasts some 10 ms
@@ -27,13 +27,32 @@ def load_mujoco() -> Any:
     """The mujoco module, for headless EGL unless MUJOCO_GL says otherwise. Raises `InputError` without it."""
     os.environ.setdefault("MUJOCO_GL", "egl")
     try:
-        return importlib.import_module("mujoco")
+        mujoco = importlib.import_module("mujoco")
     except ImportError as error:
         if error.name == "mujoco":
             raise InputError("mujoco", extra_needed("generating pairs", "data")) from error
         raise InputError(f"no OpenGL ({error})", "rendering needs an OpenGL library", _NO_GL) from error
     except (OSError, AttributeError, RuntimeError) as error:  # what PyOpenGL says where a library is missing
         raise InputError(f"no OpenGL ({error})", "rendering needs an OpenGL library", _NO_GL) from error
+    mujoco.set_mju_user_warning(_not_told)  # or it prints, and writes a log where it stands
+    return mujoco
+
+
+def _not_told(_: str) -> None:
+    """What blows up is found by MuJoCo's own counters, and the scene rejected."""
+
+
+def soft_ids(scene: Scene, model: Any) -> dict[str, int]:
+    """The flex of every soft body, by its name."""
+    mujoco = load_mujoco()
+    names = [body.name for body in scene.bodies if body.soft]
+    return {name: mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_FLEX, name) for name in names}
+
+
+def soft_points(model: Any, flex: int) -> slice:
+    """Which of all the points of flexes are those of one."""
+    start = model.flex_vertadr[flex]
+    return slice(start, start + model.flex_vertnum[flex])
 
 
 def open_renderer(model: Any, size: tuple[int, int]) -> Any:
@@ -121,13 +140,17 @@ def _add_body(mujoco: Any, spec: Any, body: Body, seed: int, *, moved: bool) -> 
 
 
 def _add_soft(mujoco: Any, spec: Any, body: Body, seed: int) -> None:
-    """A lattice of points with foam between them (Saint Venant and Kirchhoff's, in MuJoCo's flex)."""
-    shape, soft = body.shapes[0], body.soft
+    """A lattice of points with foam between them (Saint Venant and Kirchhoff's, in MuJoCo's flex).
+
+    What is round lies in a lattice of fewer, straight cells: a cube's cells bent into a ball are too flat to be stable.
+    """
+    shape, soft, is_round = body.shapes[0], body.soft, body.shapes[0].kind == "ellipsoid"
     assert soft is not None
-    half, counts = np.array(shape.size), np.array(soft.cells) + 1
+    half, counts = np.array(shape.size) - _SKIN_M, np.array(soft.cells) * (2 if is_round else 1) + 1
     flex = spec.worldbody.make_flex(
-        body.name, type="grid", dim=3, dof="full", count=counts, spacing=2 * (half - _SKIN_M) / (counts - 1),
-        radius=_SKIN_M, mass=body.mass_kg, pos=body.at, quat=_quaternion(mujoco, body.euler_deg),
+        body.name, type="grid", dim=3, count=counts, spacing=2 * half / (counts - 1), radius=_SKIN_M, mass=body.mass_kg,
+        pos=body.at, quat=_quaternion(mujoco, body.euler_deg), dof="trilinear" if is_round else "full",
+        cellcount=soft.cells if is_round else None,
     )  # fmt: skip
     flex.young, flex.poisson, flex.damping = soft.young_pa, 0.2, soft.damping_s
     flex.material = _add_material(spec, shape.surface, seed, mujoco.mjtTexture.mjTEXTURE_2D)
@@ -136,6 +159,29 @@ def _add_soft(mujoco: Any, spec: Any, body: Body, seed: int) -> None:
         mujoco.mjtFlexSelf.mjFLEXSELF_NONE,
     )
     flex.contype = flex.conaffinity = int(body.solid)
+    flex.priority, flex.solref, flex.solimp = 2, [0.003, 1], [0.99, 0.99, 0.001, 0.5, 2]
+    flex.flatskin = shape.kind == "box" and not soft.taper
+    lattice = np.stack(np.meshgrid(*(np.linspace(-1, 1, count) for count in counts), indexing="ij"), -1)
+    spots = lattice.reshape(-1, 3)  # in the order of the flex's points
+    flex.texcoord = (spots[:, :2] / 2 + 0.5 + 0.2 * spots[:, 2:]).ravel().tolist()
+    turned = np.zeros(9)
+    mujoco.mju_quat2Mat(turned, _quaternion(mujoco, body.euler_deg))
+    places = (_bulged(shape, soft, spots) * half) @ turned.reshape(3, 3).T + body.at
+    if is_round:
+        flex.vert = places.ravel().tolist()
+    else:
+        for name, place in zip(flex.vertbody, places, strict=True):
+            spec.body(name).pos = place
+
+
+def _bulged(shape: Shape, soft: Soft, spots: np.ndarray) -> np.ndarray:
+    """The points of a cube, (P, 3) in -1..1, where they are in a ball or a cushion."""
+    if shape.kind == "ellipsoid":
+        far = np.linalg.norm(spots, axis=1, keepdims=True)
+        ball = spots * np.abs(spots).max(axis=1, keepdims=True) / np.maximum(far, 1e-9)
+        return ball.clip(min=(-1, -1, -0.88))  # a foot to rest on, for on a point it would roll
+    out = (np.abs(spots[:, :2]) ** 4).sum(axis=1).clip(0, 1)
+    return spots * np.stack([np.ones_like(out), np.ones_like(out), 1 - soft.taper * out], axis=1)
 
 
 def _volume(shape: Shape) -> float:

@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 
 from aftermath.counterfactual.camera import View, view_at
-from aftermath.counterfactual.engine import build_model, load_mujoco, open_renderer
+from aftermath.counterfactual.engine import build_model, load_mujoco, open_renderer, soft_ids, soft_points
 from aftermath.counterfactual.scene import Scene
-from aftermath.counterfactual.simulate import Motion, flex_points
+from aftermath.counterfactual.simulate import Motion
 
 __all__ = ["NUM_SAMPLES", "Studio"]
 
@@ -38,7 +38,7 @@ class Studio:
         load_mujoco().mj_forward(self.model, self._data)
         self._renderer = open_renderer(self.model, scene.size)
         self._hard = [i for i, body in enumerate(scene.bodies) if not body.soft]
-        self._soft = {body.name: self.model.flex(body.name).id for body in scene.bodies if body.soft}
+        self._soft = soft_ids(scene, self.model)
         self._bodies = np.array([self.model.body(scene.bodies[i].name).id for i in self._hard])
         gone = [self.model.body(name).id for name in scene.removed if name not in self._soft]
         self._gone = np.flatnonzero(np.isin(self.model.geom_bodyid, gone))
@@ -124,7 +124,7 @@ class Studio:
                 data.mocap_pos[mocap], data.mocap_quat[mocap] = pose[:3], pose[3:]
         mujoco.mj_kinematics(self.model, data)
         for name, flex in self._soft.items():
-            data.flexvert_xpos[flex_points(self.model, flex)] = points[name]
+            data.flexvert_xpos[soft_points(self.model, flex)] = points[name]
         mujoco.mj_camlight(self.model, data)
         dx, dy = (_radical_inverse(sample + 1, base) - 0.5 for base in (2, 3))
         focal = view.focal_px(self.scene.size[1])

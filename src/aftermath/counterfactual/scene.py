@@ -60,12 +60,14 @@ class Shape:
 class Soft:
     """What a body that gives is made of: foam of that stiffness, as so many ``cells`` along x, y and z.
 
-    ``damping_s``: how long the foam remembers how fast it is pressed (Kelvin and Voigt).
+    ``damping_s``: how long the foam resists being pressed fast (Kelvin and Voigt); ``taper``, 0..1: by how much it is
+    thinner at its rim, as a cushion is.
     """
 
     young_pa: float
     cells: tuple[int, int, int]
-    damping_s: float = 0.004
+    damping_s: float = 0.01
+    taper: float = 0.0
 
 
 @dataclass(frozen=True)

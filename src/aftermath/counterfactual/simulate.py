@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from aftermath.counterfactual.arm import grip_path, link_poses
-from aftermath.counterfactual.engine import STEPS_PER_S, build_model, load_mujoco
+from aftermath.counterfactual.engine import STEPS_PER_S, build_model, load_mujoco, soft_ids, soft_points
 from aftermath.counterfactual.scene import Body, Scene, Tie
 
-__all__ = ["Contact", "Motion", "apart_m", "flex_points", "moved_apart_m", "simulate"]
+__all__ = ["Contact", "Motion", "apart_m", "moved_apart_m", "simulate"]
 
 _SETTLE_S = 0.4
 _SETTLE_SOFT_S = 1.2
@@ -35,12 +35,13 @@ class Motion:
     each of the scene's N bodies, at S instants spread evenly over the exposure of each of T frames.
 
     Of a soft body the pose is the middle of its points, unturned; ``points`` has all of them, by its name: float64
-    (T, S, P, 3), metres.
+    (T, S, P, 3), metres. ``stable``: False where the numbers blew up, and mean nothing.
     """
 
     poses: np.ndarray
     contacts: tuple[Contact, ...]
     points: dict[str, np.ndarray] = field(default_factory=dict)
+    stable: bool = True
 
 
 def simulate(scene: Scene, *, without_removed: bool, num_samples: int = 1, model: Any = None) -> Motion:
@@ -73,7 +74,7 @@ def simulate(scene: Scene, *, without_removed: bool, num_samples: int = 1, model
             poses[:, :, row] = start[0][row]
         for name in set(points) & set(scene.removed):
             points[name][:] = start[1][name]
-    return Motion(poses, world.contacts(), points)
+    return Motion(poses, world.contacts(), points, world.stable)
 
 
 def apart_m(scene: Scene, one: Motion, other: Motion) -> np.ndarray:
@@ -118,7 +119,7 @@ class _World:
         self._rows = {body.name: row for row, body in enumerate(scene.bodies)}
         self._hard = [row for row, body in enumerate(scene.bodies) if not body.soft]
         self._ids = [model.body(scene.bodies[row].name).id for row in self._hard]
-        self._soft = {body.name: model.flex(body.name).id for body in scene.bodies if body.soft}
+        self._soft = soft_ids(scene, model)
         self._paths = _paths(scene, model)
         self._gone: set[str] = set()
         self._touching: Touching = {}
@@ -198,8 +199,15 @@ class _World:
 
     def points(self) -> dict[str, np.ndarray]:
         """The points of what is soft, float64 (P, 3)."""
-        spans = {name: flex_points(self._model, flex) for name, flex in self._soft.items()}
+        spans = {name: soft_points(self._model, flex) for name, flex in self._soft.items()}
         return {name: self._data.flexvert_xpos[span].copy() for name, span in spans.items()}
+
+    @property
+    def stable(self) -> bool:
+        """Whether no number was lost or grew beyond bounds."""
+        kinds = self._mujoco.mjtWarning
+        bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
+        return not any(self._data.warning.number[kind] for kind in bad)
 
     def contacts(self) -> tuple[Contact, ...]:
         """Who touched whom, and who held whom."""
@@ -238,12 +246,6 @@ class _World:
                 touching.add((min(p := (self._rows[tie.hung], self._rows[tie.holder])), max(p)))
         for pair in sorted(touching):
             self._touching.setdefault(pair, []).append(step)
-
-
-def flex_points(model: Any, flex: int) -> slice:
-    """Which of the model's flex points are those of one flex."""
-    start = model.flex_vertadr[flex]
-    return slice(start, start + model.flex_vertnum[flex])
 
 
 def _lasts(tie: Tie, time_s: float) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from aftermath.counterfactual.families.actors import actor
 from aftermath.counterfactual.families.blows import chain, collision, stopped
 from aftermath.counterfactual.families.quiet import control, light
+from aftermath.counterfactual.families.soft import soft
 from aftermath.counterfactual.families.staging import Staging
 from aftermath.counterfactual.families.supports import container, hanging, support
 from aftermath.counterfactual.rooms import Parts
@@ -37,6 +38,7 @@ FAMILIES: dict[str, Family] = {
     "chain": Family(chain, "dominoes"),
     "container": Family(container, "an open box holds things, or carries them along"),
     "actor": Family(actor, "an arm holds, carries, drops, pushes and presses things"),
+    "soft": Family(soft, "foam is pressed and springs back"),
     "light": Family(light, "shadow and reflection only", interacts=False),
     "control": Family(control, "nothing interacts", interacts=False),
 }

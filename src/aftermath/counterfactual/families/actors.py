@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from aftermath.counterfactual.families.arms import Task, build_arm, half_sides, keep_clear
+from aftermath.counterfactual.families.soft import soft_thing
 from aftermath.counterfactual.families.staging import Staging, draw_bystanders, standing_at, wooden
 from aftermath.counterfactual.rooms import Parts
 from aftermath.counterfactual.scene import Body, Key, Shape, Tie, Vector
@@ -17,9 +18,10 @@ _DOWN: Vector = (0.0, 0.0, -1.0)
 
 def actor(parts: Parts) -> Staging:
     """Without the arm, what it holds falls, and what it moves stays."""
-    return {"hold": _hold, "carry": _carry, "drop": _drop, "pick": _pick, "push": _push, "press": _press}[
-        parts.one_of("hold", "carry", "drop", "pick", "push", "push", "press")
-    ](parts)
+    return {
+        "hold": _hold, "carry": _carry, "drop": _drop, "pick": _pick, "push": _push, "press": _press,
+        "squeeze": _squeeze,
+    }[parts.one_of("hold", "carry", "drop", "pick", "push", "push", "press", "squeeze")](parts)  # fmt: skip
 
 
 def _hold(parts: Parts) -> Staging:
@@ -147,6 +149,23 @@ def _press(parts: Parts) -> Staging:
     hinge = tuple(Tie(board.name, block.name, (0.0, s * 0.09, -0.012)) for s in (-1, 1))
     others = keep_clear(draw_bystanders(parts, (board,), 1, corridor_m=0.75), moved)
     return Staging(moved.bodies, (board, block, thing, *arm, *others), hinge, (moved,), distance_m=2.8)
+
+
+def _squeeze(parts: Parts) -> Staging:
+    """It presses foam down, and may let it spring back."""
+    foam = soft_thing(parts, parts.one_of("cushion", "mattress", "foam block"))
+    foam = standing_at(foam, parts.between(-0.25, 0.25), parts.between(0.0, 0.2))
+    half, (x, y, z) = foam.shapes[0].size, foam.at
+    at = (round(x + parts.between(-0.3, 0.3) * half[0], 4), y)
+    up = Key(parts.between(0.0, 0.2), (*at, round(z + half[2] + parts.between(0.06, 0.2), 4)))
+    low = (*at, round(z + half[2] - parts.between(0.5, 1.1) * half[2], 4))
+    down = parts.between(0.6, 1.0)
+    keys = [up, Key(down, low)]
+    if parts.chance(0.6):
+        keys += [Key(down + 0.2, low), Key(down + 0.7, up.grip)]
+    arm, moved = build_arm(parts, Task(tuple(keys), _DOWN, 0.05, 0.06, touches=True))
+    others = keep_clear(draw_bystanders(parts, (foam,), 2, corridor_m=half[0] + 0.35), moved)
+    return Staging(moved.bodies, (foam, *arm, *others), actors=(moved,), target=(x / 2, 0.1, 0.25))
 
 
 def _stack(parts: Parts) -> list[Body]:
