@@ -16,12 +16,6 @@ _DROP_M = 0.05
 _APART_M = 0.03
 _TIPPED_RAD = 0.7
 _MANY = 4  # of one kind doing one thing are told together
-_FLOORS = {
-    "planks": "a wooden floor",
-    "carpet": "a carpet",
-    "tiles": "a tiled floor",
-    "terrazzo": "a terrazzo floor",
-}
 
 
 def actions(scene: Scene, real: Motion, without: Motion) -> dict[str, Action | None]:
@@ -37,7 +31,7 @@ def caption(scene: Scene, without: Motion, visible: set[str]) -> str:
         if body.name in visible:
             told.setdefault(_doing(scene, body, without), []).append(body)
     parts = [f"{_subject(bodies)} {_for_number(verb, len(bodies))}" for verb, bodies in told.items()]
-    place = f"A room with {_FLOORS.get(scene.room.floor.pattern, 'a concrete floor')}."
+    place = f"{scene.room.place}."
     happening = f" {_sentence('; '.join(parts))}." if parts else " Nothing moves."
     return place + happening + _camera_words(scene)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aftermath.counterfactual.camera import view_at
-from aftermath.counterfactual.scene import Body, Light, Scene, Shape, Soft
+from aftermath.counterfactual.scene import Body, Light, Scene, Shape, Soft, Vector
 from aftermath.counterfactual.surfaces import Surface, paint
 from aftermath.errors import InputError, extra_needed
 
@@ -19,6 +19,8 @@ __all__ = ["STEPS_PER_S", "build_model", "load_mujoco", "open_renderer", "soft_i
 STEPS_PER_S = 1536
 _CONTACT_RATE = 300.0  # rad/s: how stiff a contact is; a blow between two balls lasts some 10 ms
 _SKIN_M = 0.012
+_ROOM_M = 5.0
+_SUNLIT_M = 3.5
 _FLAT_PX, _CUBE_PX = 512, 128
 _NO_GL = "install a software one (Debian: libegl1 and libgl1-mesa-dri, or libosmesa6 with MUJOCO_GL=osmesa)"
 
@@ -97,29 +99,93 @@ def build_model(scene: Scene) -> Any:
 
 
 def _add_lights(mujoco: Any, spec: Any, light: Light) -> None:
-    """The lamp, and a weak light from the other side so that no face is flat."""
+    """The lamp first, then a weak light from the other side so that no face is flat, then a second lamp."""
     lamp = np.array(light.at)
-    spec.worldbody.add_light(
-        pos=lamp, dir=-lamp, cutoff=45, exponent=1, diffuse=light.colour, specular=[0.4] * 3, castshadow=True
-    )
+    if light.sun:
+        spec.stat.extent = _SUNLIT_M
+        spec.visual.map.shadowclip = 1
+        spec.worldbody.add_light(
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=lamp, dir=-lamp, diffuse=light.colour,
+            specular=[0.4] * 3, castshadow=True,
+        )  # fmt: skip
+    else:
+        _add_lamp(spec, lamp, np.array(light.colour))
     spec.worldbody.add_light(
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[-lamp[0], lamp[1], lamp[2]], dir=[lamp[0], 2, -2],
         diffuse=[0.12, 0.13, 0.15], specular=[0] * 3, castshadow=False,
     )  # fmt: skip
+    if light.second:
+        _add_lamp(spec, np.array(light.second), 0.55 * np.array(light.colour))
+    if light.window:
+        _add_window(mujoco, spec, lamp)
+
+
+def _add_lamp(spec: Any, at: np.ndarray, colour: np.ndarray) -> None:
+    spec.worldbody.add_light(
+        pos=at, dir=-at, cutoff=45, exponent=1, diffuse=colour, specular=[0.4] * 3, castshadow=True
+    )
+
+
+def _add_window(mujoco: Any, spec: Any, lamp: np.ndarray) -> None:
+    """Bars and a frame at a third of the way, square to the light."""
+    z = lamp / np.linalg.norm(lamp)
+    quat = np.zeros(4)
+    mujoco.mju_quatZ2Vec(quat, z)
+    frame = spec.worldbody.add_body(pos=0.66 * lamp, quat=quat)
+    bars = [((0.02, 0.5), (0, 0)), ((0.5, 0.02), (0, 0))]
+    rim = [((1.2, 0.8), (0, s * 1.2)) for s in (-1, 1)] + [((0.8, 1.2), (s * 1.25, 0)) for s in (-1, 1)]
+    for size, at in (*bars, *rim):
+        frame.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX, size=[*size, 0.01], pos=[*at, 0], contype=0, conaffinity=0
+        )
 
 
 def _add_room(mujoco: Any, spec: Any, scene: Scene) -> None:
-    room, plane, flat = scene.room, mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtTexture.mjTEXTURE_2D
-    spec.worldbody.add_geom(
-        type=plane, size=[5, 5, 0.1], material=_add_material(spec, room.floor, scene.seed, flat),
-        friction=[room.floor_friction, 0.005, 0.0001], condim=6,
-    )  # fmt: skip
-    spec.worldbody.add_geom(
-        type=plane, size=[5, 2, 0.1], pos=[0, room.wall_y_m, 2], quat=[1, 1, 0, 0], contype=0, conaffinity=0,
-        material=_add_material(spec, room.wall, scene.seed, flat),
-    )  # fmt: skip
+    room, flat, seed = scene.room, mujoco.mjtTexture.mjTEXTURE_2D, scene.seed
+    floor = {"friction": [room.floor_friction, 0.005, 0.0001], "condim": 6}
+    far = 1 if room.sky is None else 8
+    lowest = room.ground or room.floor
+    _add_plane(
+        mujoco,
+        spec,
+        _add_material(spec, lowest, seed, flat, times=far),
+        _ROOM_M * far,
+        (0, 0, -room.drop_m),
+        **floor,
+    )
+    if room.table:
+        wide, front, back = room.table
+        half, middle = (wide, (back - front) / 2, 0.025), (0.0, (back + front) / 2, -0.025)
+        _add_geom(mujoco, spec, spec.worldbody, Shape("box", half, room.floor, middle), seed, **floor)
+        for x in (-wide + 0.08, wide - 0.08):
+            for y in (front + 0.08, back - 0.08):
+                leg = Shape("box", (0.04, 0.04, room.drop_m / 2), room.floor, (x, y, -room.drop_m / 2 - 0.03))
+                _add_geom(mujoco, spec, spec.worldbody, leg, seed)
+    if room.wall:
+        wall = _add_material(spec, room.wall, seed, flat)
+        unseen = {"contype": 0, "conaffinity": 0}
+        height = 2 - room.drop_m
+        _add_plane(mujoco, spec, wall, _ROOM_M, (0, room.wall_y_m, height), (1, 1, 0, 0), 2, **unseen)
+        if room.side_x_m is not None:
+            turn = (1, 0, math.copysign(1, -room.side_x_m), 0)
+            _add_plane(mujoco, spec, wall, 2, (room.side_x_m, 0, height), turn, _ROOM_M, **unseen)
+    if room.sky:
+        spec.add_texture(
+            name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+            rgb1=room.sky[1], rgb2=room.sky[0], width=_FLAT_PX, height=_FLAT_PX,
+        )  # fmt: skip
     for index, shape in enumerate(room.clutter):
-        _add_geom(mujoco, spec, spec.worldbody, shape, scene.seed + index, contype=0, conaffinity=0)
+        _add_geom(mujoco, spec, spec.worldbody, shape, seed + index, contype=0, conaffinity=0)
+
+
+def _add_plane(
+    mujoco: Any, spec: Any, material: str, half_x: float, at: Vector, quat: tuple[float, ...] = (1, 0, 0, 0),
+    half_y: float | None = None, **physics: Any,
+) -> None:  # fmt: skip
+    spec.worldbody.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_PLANE, size=[half_x, half_y or half_x, 0.1], pos=at, quat=quat,
+        material=material, **physics,
+    )  # fmt: skip
 
 
 def _add_body(mujoco: Any, spec: Any, body: Body, seed: int, *, moved: bool) -> None:
@@ -202,8 +268,8 @@ def _add_geom(mujoco: Any, spec: Any, parent: Any, shape: Shape, seed: int, **ph
     )  # fmt: skip
 
 
-def _add_material(spec: Any, surface: Surface, seed: int, kind: Any) -> str:
-    """Add the surface's texture and material once, and name it."""
+def _add_material(spec: Any, surface: Surface, seed: int, kind: Any, times: float = 1) -> str:
+    """Add the surface's texture and material once, and name it; tiled so many ``times`` more often."""
     flat = kind == load_mujoco().mjtTexture.mjTEXTURE_2D
     name = f"{surface}{seed if flat else seed % 4}{flat}"
     if any(material.name == name for material in spec.materials):
@@ -213,7 +279,7 @@ def _add_material(spec: Any, surface: Surface, seed: int, kind: Any) -> str:
     texture = spec.add_texture(name=name, type=kind, width=size, height=len(picture), nchannel=3)
     texture.data = picture.tobytes()
     material = spec.add_material(
-        name=name, texrepeat=[surface.repeat] * 2, specular=surface.shine, shininess=0.5,
+        name=name, texrepeat=[surface.repeat * times] * 2, specular=surface.shine, shininess=0.5,
         reflectance=surface.mirror,
     )  # fmt: skip
     material.textures[load_mujoco().mjtTextureRole.mjTEXROLE_RGB] = name

@@ -135,8 +135,13 @@ class Studio:
             math.sqrt(_radical_inverse(sample + 1, 5)),
             2 * math.pi * _radical_inverse(sample + 1, 7),
         )
-        lamp = np.array([math.cos(angle), math.sin(angle)]) * radius * self.scene.light.radius_m
-        data.light_xpos[0, :2] += lamp
+        offset = np.array([math.cos(angle), math.sin(angle)]) * radius * self.scene.light.radius_m
+        if self.scene.light.sun:
+            data.light_xdir[0, :2] -= offset / np.linalg.norm(self.scene.light.at)
+        else:
+            data.light_xpos[0, :2] += offset
+        if self.scene.light.second:
+            data.light_xpos[2, :2] += offset
         self._renderer.update_scene(data, camera=0)
 
     def _show(self, shown: bool) -> None:

@@ -145,12 +145,19 @@ class Actor:
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp of ``radius_m`` above the scene that casts the shadows; ``ambient`` 0..1 comes from everywhere."""
+    """A lamp of ``radius_m`` above the scene that casts the shadows; ``ambient`` 0..1 comes from everywhere.
+
+    ``sun``: it shines from as far as can be; ``second``: where a weaker lamp is that casts shadows too. A ``window``
+    before the lamp lets its light through in panes only.
+    """
 
     at: Vector
     colour: Vector = (0.62, 0.6, 0.56)
     radius_m: float = 0.12
     ambient: float = 0.42
+    sun: bool = False
+    second: Vector | None = None
+    window: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,13 +175,24 @@ class CameraPath:
 
 @dataclass(frozen=True)
 class Room:
-    """Floor, the wall at y = ``wall_y_m``, and what stands about and is touched by nothing."""
+    """The floor, z = 0; a wall at y = ``wall_y_m`` and one at x = ``side_x_m``, or none; and what stands about and is
+    touched by nothing. ``place`` says in words where that is.
+
+    With a ``table``, (half its width, front y, back y), the floor is its top, and ``ground`` lies ``drop_m`` below it.
+    ``sky``: the colours of horizon and zenith.
+    """
 
     floor: Surface
-    wall: Surface
+    wall: Surface | None = None
     wall_y_m: float = 1.6
     clutter: tuple[Shape, ...] = ()
     floor_friction: float = 0.6
+    side_x_m: float | None = None
+    table: tuple[float, float, float] | None = None
+    ground: Surface | None = None
+    drop_m: float = 0.0
+    sky: tuple[Vector, Vector] | None = None
+    place: str = "A room"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ __all__ = ["Contact", "Motion", "apart_m", "moved_apart_m", "simulate"]
 _SETTLE_S = 0.4
 _SETTLE_SOFT_S = 1.2
 _TURN_M = 0.05
+_FLAT = 0.02  # of its volume at rest is left of a cell
 _GAP_S = 0.02  # a contact that breaks for less than this is one contact
 
 
@@ -35,7 +36,8 @@ class Motion:
     each of the scene's N bodies, at S instants spread evenly over the exposure of each of T frames.
 
     Of a soft body the pose is the middle of its points, unturned; ``points`` has all of them, by its name: float64
-    (T, S, P, 3), metres. ``stable``: False where the numbers blew up, and mean nothing.
+    (T, S, P, 3), metres. ``stable``: False where the numbers blew up or foam was
+    turned inside out, and mean nothing.
     """
 
     poses: np.ndarray
@@ -74,7 +76,8 @@ def simulate(scene: Scene, *, without_removed: bool, num_samples: int = 1, model
             poses[:, :, row] = start[0][row]
         for name in set(points) & set(scene.removed):
             points[name][:] = start[1][name]
-    return Motion(poses, world.contacts(), points, world.stable)
+    torn = (_inside_out(body, points[body.name]) for body in scene.bodies if body.soft)
+    return Motion(poses, world.contacts(), points, world.stable and not any(torn))
 
 
 def apart_m(scene: Scene, one: Motion, other: Motion) -> np.ndarray:
@@ -246,6 +249,23 @@ class _World:
                 touching.add((min(p := (self._rows[tie.hung], self._rows[tie.holder])), max(p)))
         for pair in sorted(touching):
             self._touching.setdefault(pair, []).append(step)
+
+
+def _inside_out(body: Body, points: np.ndarray) -> bool:
+    """Whether foam, its points (..., P, 3), was ever pressed flat or through itself: it may not come back."""
+    if body.soft is None or body.shapes[0].kind != "box":
+        return False
+    counts = [cells + 1 for cells in body.soft.cells]
+    lattice = points.reshape(-1, *counts, 3)
+    corner = lattice[:, :-1, :-1, :-1]
+    sides = (
+        lattice[:, 1:, :-1, :-1] - corner,
+        lattice[:, :-1, 1:, :-1] - corner,
+        lattice[:, :-1, :-1, 1:] - corner,
+    )
+    volumes = (sides[0] * np.cross(sides[1], sides[2])).sum(axis=-1)
+    whole = 8 * np.prod(body.shapes[0].size) / np.prod(body.soft.cells)
+    return bool(volumes.min() < _FLAT * whole)
 
 
 def _lasts(tie: Tie, time_s: float) -> bool:

@@ -14,7 +14,7 @@ from aftermath.counterfactual.families.quiet import control, light
 from aftermath.counterfactual.families.soft import soft
 from aftermath.counterfactual.families.staging import Staging
 from aftermath.counterfactual.families.supports import container, hanging, support
-from aftermath.counterfactual.rooms import Parts
+from aftermath.counterfactual.rooms import ROOMS, Parts
 from aftermath.counterfactual.scene import Scene
 from aftermath.errors import InputError
 
@@ -56,8 +56,11 @@ def make_scene(
     rng = np.random.default_rng([seed, zlib.crc32(family.encode()), attempt])
     parts = Parts(rng)
     staging = FAMILIES[family].build(parts)
+    kinds = tuple(kind for kind in ROOMS if staging.on_table or kind != "table")
+    room = parts.room(mirror=staging.mirror, kinds=kinds)
+    light = parts.light(outdoors=room.place.startswith("Outdoors"))
     return Scene(
-        family, seed, staging.removed, staging.bodies, parts.room(mirror=staging.mirror), parts.light(),
-        parts.camera(staging.target, staging.distance_m), staging.ties, staging.actors, num_frames, 24, size,
+        family, seed, staging.removed, staging.bodies, room, light,
+        parts.camera(staging.target, staging.distance_m, low=room.wall is None), staging.ties, staging.actors, num_frames, 24, size,
         shutter=parts.between(0.25, 0.6) if parts.chance(0.6) else 0.05, grain=parts.between(0.4, 1.6),
     )  # fmt: skip

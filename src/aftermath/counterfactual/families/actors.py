@@ -113,7 +113,9 @@ def _push(parts: Parts) -> Staging:
     task = Task(tuple(keys), aim, 0.05, 0.05, touches=True)
     arm, moved = build_arm(parts, task)
     others = keep_clear(draw_bystanders(parts, (_running(pushed, aim, on),), 2, corridor_m=0.5), moved)
-    return Staging(moved.bodies, (*bodies, *arm, *others), actors=(moved,), distance_m=2.8)
+    return Staging(
+        moved.bodies, (*bodies, *arm, *others), actors=(moved,), on_table=not moved.mount, distance_m=2.8
+    )
 
 
 def _press(parts: Parts) -> Staging:
@@ -148,7 +150,14 @@ def _press(parts: Parts) -> Staging:
     arm, moved = build_arm(parts, Task(tuple(keys), _DOWN, 0.05, 0.06, touches=True))
     hinge = tuple(Tie(board.name, block.name, (0.0, s * 0.09, -0.012)) for s in (-1, 1))
     others = keep_clear(draw_bystanders(parts, (board,), 1, corridor_m=0.75), moved)
-    return Staging(moved.bodies, (board, block, thing, *arm, *others), hinge, (moved,), distance_m=2.8)
+    return Staging(
+        moved.bodies,
+        (board, block, thing, *arm, *others),
+        hinge,
+        (moved,),
+        on_table=not moved.mount,
+        distance_m=2.8,
+    )
 
 
 def _squeeze(parts: Parts) -> Staging:
@@ -158,14 +167,20 @@ def _squeeze(parts: Parts) -> Staging:
     half, (x, y, z) = foam.shapes[0].size, foam.at
     at = (round(x + parts.between(-0.3, 0.3) * half[0], 4), y)
     up = Key(parts.between(0.0, 0.2), (*at, round(z + half[2] + parts.between(0.06, 0.2), 4)))
-    low = (*at, round(z + half[2] - parts.between(0.5, 1.1) * half[2], 4))
+    low = (*at, round(z + half[2] - parts.between(0.35, 0.7) * half[2], 4))
     down = parts.between(0.6, 1.0)
     keys = [up, Key(down, low)]
     if parts.chance(0.6):
         keys += [Key(down + 0.2, low), Key(down + 0.7, up.grip)]
     arm, moved = build_arm(parts, Task(tuple(keys), _DOWN, 0.05, 0.06, touches=True))
     others = keep_clear(draw_bystanders(parts, (foam,), 2, corridor_m=half[0] + 0.35), moved)
-    return Staging(moved.bodies, (foam, *arm, *others), actors=(moved,), target=(x / 2, 0.1, 0.25))
+    return Staging(
+        moved.bodies,
+        (foam, *arm, *others),
+        actors=(moved,),
+        on_table=not moved.mount,
+        target=(x / 2, 0.1, 0.25),
+    )
 
 
 def _stack(parts: Parts) -> list[Body]:
@@ -184,7 +199,13 @@ def _staged(parts: Parts, thing: Body, task: Task, held_s: tuple[float, float | 
     ends = [replace(thing, at=key.grip) for key in task.keys]
     others = keep_clear(draw_bystanders(parts, tuple(ends), 2), moved)
     return Staging(
-        moved.bodies, (thing, *arm, *others), (tie,), (moved,), target=(0.0, 0.1, 0.35), distance_m=2.8
+        moved.bodies,
+        (thing, *arm, *others),
+        (tie,),
+        (moved,),
+        on_table=not moved.mount,
+        target=(0.0, 0.1, 0.35),
+        distance_m=2.8,
     )
 
 

@@ -10,7 +10,7 @@ from aftermath.counterfactual.scene import Body, Shape, Soft
 
 __all__ = ["soft", "soft_thing"]
 
-_DENSITY = 60.0  # kg / m^3: of foam
+_DENSITY = 100.0  # kg / m^3: of foam
 
 
 def soft(parts: Parts) -> Staging:
@@ -21,11 +21,11 @@ def soft(parts: Parts) -> Staging:
     small = half[0] < 0.2
     kind = parts.one_of("can", "cube", "block") if small else parts.one_of("ball", "cube", "can", "block")
     heavy = parts.thing(kind, size=(0.09, 0.11) if small else (0.1, 0.14))
-    mass = 0.3 * _area(foam) * foam_young(foam) / 9.81 * parts.between(0.25, 0.55)
-    heavy = replace(heavy, mass_kg=round(min(mass, 9.0), 3), bounce=0.1, friction=0.9)
+    falls = half[0] > 0.35 or parts.chance(0.5)  # a mattress hardly shows what lies on it
+    mass = parts.between(1.2, 2.6) if falls else parts.between(4.0, 8.0)
+    heavy = replace(heavy, mass_kg=mass, bounce=0.1, friction=0.9)
     off = 0.0 if small else parts.between(-0.35, 0.35) * half[0]
-    falls = parts.chance(0.55)
-    above = parts.between(0.35, 0.6) if falls else 0.005
+    above = parts.between(0.2, 0.45) if falls else 0.005
     heavy = replace(standing_at(heavy, x + off, y, z + half[2] + above), rest=not falls)
     bodies = [foam, heavy]
     if half[0] > 0.3 and parts.chance(0.6):
@@ -39,7 +39,7 @@ def soft(parts: Parts) -> Staging:
 def soft_thing(parts: Parts, kind: str) -> Body:
     """A thing of foam that stands on z = 0 at the origin."""
     words, coat = parts.coat()
-    shape, taper = "box", 0.0
+    shape, taper, young = "box", 0.0, parts.between(8e3, 13e3)
     if kind == "cushion":
         half, cells = (
             (parts.between(0.24, 0.32), parts.between(0.2, 0.26), parts.between(0.08, 0.11)),
@@ -51,27 +51,16 @@ def soft_thing(parts: Parts, kind: str) -> Body:
             (parts.between(0.4, 0.5), parts.between(0.26, 0.32), parts.between(0.06, 0.09)),
             (10, 6, 2),
         )
+        young *= 1.5
     elif kind == "foam block":
         side = parts.between(0.14, 0.18)
         half, cells = (side, side, round(side * parts.between(0.7, 1.0), 4)), (4, 4, 4)
     else:
         half, cells, shape = (parts.between(0.16, 0.21),) * 3, (3, 3, 3), "ellipsoid"
-    young = parts.between(4000, 8000) * (1.5 if kind == "soft ball" else 1)
+        young *= 0.7
     mass = round(_DENSITY * 8 * half[0] * half[1] * half[2], 3)
     return parts.named(
         f"{words} {kind}", (Shape(shape, half, coat),), (0.0, 0.0, half[2]), mass_kg=mass, friction=0.9, rolling_m=0.01,
         euler_deg=(0.0, 0.0, parts.between(-25, 25)),
-        soft=Soft(round(young), cells, parts.between(0.006, 0.012), taper),
+        soft=Soft(round(young), cells, parts.between(0.004, 0.007), taper),
     )  # fmt: skip
-
-
-def foam_young(foam: Body) -> float:
-    """Its stiffness, in pascals."""
-    assert foam.soft is not None
-    return foam.soft.young_pa
-
-
-def _area(foam: Body) -> float:
-    """About what a heavy thing on it presses, square metres."""
-    half = foam.shapes[0].size
-    return min(4 * half[0] * half[1], 0.05)

@@ -16,7 +16,7 @@ __all__ = ["Staging", "draw_bystanders", "launched", "moving", "rolling", "stand
 
 @dataclass(frozen=True)
 class Staging:
-    """What a family decides; room, light, camera and grain are drawn after it."""
+    """What a family decides; room, light, camera and grain are drawn after it. ``on_table``: a table will do."""
 
     removed: tuple[str, ...]
     bodies: tuple[Body, ...]
@@ -25,6 +25,7 @@ class Staging:
     target: tuple[float, float, float] = (0.0, 0.1, 0.2)
     distance_m: float = 2.5
     mirror: bool = False
+    on_table: bool = True
 
 
 def standing_at(body: Body, x: float, y: float, z: float = 0.0) -> Body:
