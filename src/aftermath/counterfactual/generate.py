@@ -17,13 +17,11 @@ from pathlib import Path
 
 from aftermath.counterfactual.families import FAMILIES
 from aftermath.counterfactual.pairs import Wanted, make_pair, pair_name
+from aftermath.counterfactual.suite import HELD_OUT_SEEDS
 from aftermath.errors import AftermathError, InputError
 from aftermath.media.files import explained
 
-__all__ = ["HELD_OUT_SEEDS", "Generated", "generate", "list_pairs"]
-
-HELD_OUT_SEEDS = range(1_000_000, 1_001_000)
-"""Kept for evaluation: never made for training unless asked."""
+__all__ = ["Generated", "generate", "list_pairs"]
 
 _LOST = (
     "a worker process ended by itself (out of memory?); the same command goes on, fewer --workers need less"

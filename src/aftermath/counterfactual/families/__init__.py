@@ -59,8 +59,9 @@ def make_scene(
     kinds = tuple(kind for kind in ROOMS if staging.on_table or kind != "table")
     room = parts.room(mirror=staging.mirror, kinds=kinds)
     light = parts.light(outdoors=room.place.startswith("Outdoors"))
+    camera = parts.camera(staging.target, staging.distance_m, low=room.wall is None)
     return Scene(
-        family, seed, staging.removed, staging.bodies, room, light,
-        parts.camera(staging.target, staging.distance_m, low=room.wall is None), staging.ties, staging.actors, num_frames, 24, size,
+        family, seed, staging.removed, staging.bodies, room, light, camera, staging.ties, staging.actors, num_frames,
+        24, size,
         shutter=parts.between(0.25, 0.6) if parts.chance(0.6) else 0.05, grain=parts.between(0.4, 1.6),
     )  # fmt: skip
