@@ -143,7 +143,7 @@ def _add_window(mujoco: Any, spec: Any, lamp: np.ndarray) -> None:
 def _add_room(mujoco: Any, spec: Any, scene: Scene) -> None:
     room, flat, seed = scene.room, mujoco.mjtTexture.mjTEXTURE_2D, scene.seed
     floor = {"friction": [room.floor_friction, 0.005, 0.0001], "condim": 6}
-    far = 1 if room.sky is None else 8
+    far = 8 if room.sky else 2 if room.table else 1
     lowest = room.ground or room.floor
     _add_plane(
         mujoco,
@@ -164,8 +164,8 @@ def _add_room(mujoco: Any, spec: Any, scene: Scene) -> None:
     if room.wall:
         wall = _add_material(spec, room.wall, seed, flat)
         unseen = {"contype": 0, "conaffinity": 0}
-        height = 2 - room.drop_m
-        _add_plane(mujoco, spec, wall, _ROOM_M, (0, room.wall_y_m, height), (1, 1, 0, 0), 2, **unseen)
+        height, wide = 2 - room.drop_m, _ROOM_M * (2 if room.table else 1)
+        _add_plane(mujoco, spec, wall, wide, (0, room.wall_y_m, height), (1, 1, 0, 0), 2, **unseen)
         if room.side_x_m is not None:
             turn = (1, 0, math.copysign(1, -room.side_x_m), 0)
             _add_plane(mujoco, spec, wall, 2, (room.side_x_m, 0, height), turn, _ROOM_M, **unseen)

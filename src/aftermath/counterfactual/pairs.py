@@ -32,8 +32,9 @@ from aftermath.counterfactual.simulate import Motion, apart_m, moved_apart_m, si
 from aftermath.errors import AftermathError
 from aftermath.media.files import explained
 
-__all__ = ["Pair", "Wanted", "film_scene", "make_pair", "pair_name", "write_pair"]
+__all__ = ["PAIR_FILES", "Pair", "Wanted", "film_scene", "make_pair", "pair_name", "write_pair"]
 
+PAIR_FILES = ("rgb_full.mp4", "rgb_removed.mp4", "mask.mp4", "metadata.json", "truth.json", "scene.json")
 _MAX_ATTEMPTS = 40
 _ELSEWHERE_M = 0.006  # about a pixel
 
@@ -91,7 +92,8 @@ def make_pair(wanted: Wanted, folder: Path) -> int:
 
 def film_scene(scene: Scene) -> Pair | str:
     """Simulate, render and label a scene; or why it is rejected."""
-    interacts = FAMILIES[scene.family].interacts if scene.family in FAMILIES else True
+    family = FAMILIES.get(scene.family)
+    interacts, lights = (family.interacts, family.lights) if family else (True, False)
     with Studio(scene) as studio:
         real, without = (
             simulate(scene, without_removed=gone, num_samples=NUM_SAMPLES, model=studio.model)
@@ -115,7 +117,7 @@ def film_scene(scene: Scene) -> Pair | str:
     displaced = _displaced(scene, real, without, (labels, labels_without))
     quadmask = quadmask_of(primary, seen, unseen, truth, displaced)
     physics = np.stack([differs(unseen[t], truth[t]) for t in frames])
-    if why := reason_to_reject(quadmask, physics, interacts=interacts):
+    if why := reason_to_reject(quadmask, physics, interacts=interacts, lights=lights):
         return why
     visible = {body.name for i, body in enumerate(scene.bodies) if (labels_without == i + 1).any()}
     scene = replace(scene, caption=caption(scene, without, visible))

@@ -23,11 +23,13 @@ __all__ = ["FAMILIES", "Family", "make_scene"]
 
 @dataclass(frozen=True)
 class Family:
-    """``build`` makes the bodies; ``interacts``: whether without the removed something else moves differently."""
+    """``build`` makes the bodies; ``interacts``: whether without the removed something else moves differently;
+    ``lights``: whether its shadow or reflection is seen."""
 
     build: Callable[[Parts], Staging]
     what: str
     interacts: bool = True
+    lights: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -39,7 +41,7 @@ FAMILIES: dict[str, Family] = {
     "container": Family(container, "an open box holds things, or carries them along"),
     "actor": Family(actor, "an arm holds, carries, drops, pushes and presses things"),
     "soft": Family(soft, "foam is pressed and springs back"),
-    "light": Family(light, "shadow and reflection only", interacts=False),
+    "light": Family(light, "shadow and reflection only", interacts=False, lights=True),
     "control": Family(control, "nothing interacts", interacts=False),
 }
 
