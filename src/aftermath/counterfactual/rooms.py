@@ -104,7 +104,7 @@ class Parts:
             table = self.between(1.3, 1.6), self.between(-0.9, -0.75), self.between(1.1, 1.3)
             ground, _ = self._floor(False, outdoors=False)
             back, drop = self.between(2.2, 3.4), self.between(0.6, 0.8)
-            clutter = self._clutters(back, self.rng.integers(2, 7), -drop)
+            clutter = self._clutters(back, int(self.rng.integers(2, 7)), -drop)
             place = f"A table with {words.replace('floor', 'top').replace('a carpet', 'a cloth')} in a room"
             return Room(
                 floor, wall, back, clutter, friction, table=table, ground=ground, drop_m=drop, place=place
@@ -112,7 +112,7 @@ class Parts:
         back = self.between(1.4, 2.2)
         side = (1 if self.chance(0.5) else -1) * self.between(1.5, 2.0) if kind == "corner" else None
         skirting = Shape("box", (5.0, 0.012, 0.06), Surface("plain", self._pale()), (0, back - 0.012, 0.06))
-        clutter = (skirting, *self._clutters(back, self.rng.integers(0, 6), 0.0))
+        clutter = (skirting, *self._clutters(back, int(self.rng.integers(0, 6)), 0.0))
         place = f"A {'corner of a room' if side else 'room'} with {words}"
         return Room(floor, wall, back, clutter, friction, side_x_m=side, place=place)
 
@@ -201,7 +201,7 @@ class Parts:
 
     def _clutters(self, wall_y: float, count: int, z: float) -> tuple[Shape, ...]:
         """What stands at the foot of the wall, on the height ``z``."""
-        shapes = [shape for _ in range(int(count)) for shape in self._clutter(wall_y)]
+        shapes = [shape for _ in range(count) for shape in self._clutter(wall_y)]
         return tuple(replace(s, at=(s.at[0], s.at[1], round(s.at[2] + z, 4))) for s in shapes)
 
     def _clutter(self, wall_y: float) -> tuple[Shape, ...]:
