@@ -66,7 +66,7 @@ def test_a_pair_is_the_reference_s_training_folder(pairs: Path) -> None:
             frames = [frame.rgb() for frame in read_frames(pairs / name / video)]
             assert np.shape(frames) == (FRAMES, HEIGHT, WIDTH, 3)
         metadata = json.loads((pairs / name / "metadata.json").read_text(encoding="utf-8"))
-        assert metadata["bg"].startswith("A room with")
+        assert metadata["bg"].startswith(("A ", "Outdoors, "))
 
 
 def test_the_mask_has_the_object_and_no_affected_pixel_on_frame_0(pairs: Path) -> None:
@@ -131,8 +131,20 @@ def test_the_same_bytes_for_any_number_of_workers_and_a_finished_pair_is_kept(
     first, second = json.loads(done.stdout), json.loads(again.stdout)
     assert (first["made"], second["made"], second["kept"]) == (3, 0, 3)
     assert second["rejected"] == first["rejected"]
+    (tmp_path / "out" / NAMES[1] / "mask.mp4").write_bytes(b"")
+    mended = cli("generate", tmp_path / "out", *MADE, *TINY, "--json")
+    assert json.loads(mended.stdout)["made"] == 1 and digests(tmp_path / "out") == digests(pairs)
     other = cli("generate", tmp_path / "out", *MADE, "--size", "64x64", "--frames", "5")
     assert other.returncode == 2 and "96x64" in other.stderr
+
+
+def test_what_is_no_pair_of_ours_is_in_the_way(cli_here: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "control-00000003"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    done = cli_here("generate", tmp_path / "out", "--family", "control", "--seed", "3", "--pairs", "1", *TINY)
+    assert done.returncode == 2 and "move it away" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
@@ -215,6 +227,7 @@ def test_a_pair_that_shows_nothing_is_rejected() -> None:
     mask[:, 20:40, 20:40] = Level.PRIMARY
     assert "nothing visible" in reason_to_reject(mask, nothing, interacts=True)
     assert reason_to_reject(mask, nothing, interacts=False) == ""
+    assert "shadow" in reason_to_reject(mask, nothing, interacts=False, lights=True)
     assert "moves differently" in still_alike({"ball": 0.0}, interacts=True)
     assert "moves differently" in still_alike({"ball": 0.5}, interacts=False)
     assert still_alike({"ball": 0.5}, interacts=True) == still_alike({}, interacts=False) == ""

@@ -18,6 +18,7 @@ __all__ = ["generate_command"]
 
 
 def generate_command(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that the pairs go into.")],
     pairs: Annotated[int, typer.Option(help="How many.")] = 8,
     seed: Annotated[int, typer.Option(help="The first pair's seed; the others follow.")] = 0,
@@ -31,6 +32,12 @@ def generate_command(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Allow the seeds that are kept for evaluation.")
     ] = False,
+    suite: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Make the pairs that this file names, as benchmarks/suite.json does."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
@@ -41,8 +48,15 @@ def generate_command(
     """
     with guarded(debug=debug, as_json=as_json):
         from aftermath.counterfactual.generate import generate, list_pairs
+        from aftermath.counterfactual.suite import read_suite
 
-        wanted = list_pairs(pairs, seed, family or (), num_frames=frames, size=_size(size), held_out=held_out)
+        if suite:
+            _alone(context)
+            wanted = read_suite(suite)
+        else:
+            wanted = list_pairs(
+                pairs, seed, family or (), num_frames=frames, size=_size(size), held_out=held_out
+            )
         if quiet or as_json or not sys.stderr.isatty():
             done = generate(out, wanted, num_workers=workers, ray=ray)
         else:
@@ -62,6 +76,16 @@ def generate_command(
             kept = f", {done.kept} there already" if done.kept else ""
             typer.echo(
                 f"{done.made} pairs made in {done.folder}{kept}; {done.rejected} scenes rejected on the way"
+            )
+
+
+def _alone(context: typer.Context) -> None:
+    """A suite says which pairs, of which size and length."""
+    for name in ("pairs", "seed", "family", "size", "frames"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(
+                f"--{name} with --suite", "the suite's file says which pairs", f"leave out --{name}"
             )
 
 

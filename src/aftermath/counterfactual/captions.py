@@ -11,16 +11,11 @@ from aftermath.counterfactual.simulate import Motion, moved_apart_m
 __all__ = ["actions", "caption"]
 
 _STILL_M = 0.02
+_SPRING_M = 0.003  # by which the middle of pressed foam rises
 _DROP_M = 0.05
 _APART_M = 0.03
 _TIPPED_RAD = 0.7
 _MANY = 4  # of one kind doing one thing are told together
-_FLOORS = {
-    "planks": "a wooden floor",
-    "carpet": "a carpet",
-    "tiles": "a tiled floor",
-    "terrazzo": "a terrazzo floor",
-}
 
 
 def actions(scene: Scene, real: Motion, without: Motion) -> dict[str, Action | None]:
@@ -36,7 +31,7 @@ def caption(scene: Scene, without: Motion, visible: set[str]) -> str:
         if body.name in visible:
             told.setdefault(_doing(scene, body, without), []).append(body)
     parts = [f"{_subject(bodies)} {_for_number(verb, len(bodies))}" for verb, bodies in told.items()]
-    place = f"A room with {_FLOORS.get(scene.room.floor.pattern, 'a concrete floor')}."
+    place = f"{scene.room.place}."
     happening = f" {_sentence('; '.join(parts))}." if parts else " Nothing moves."
     return place + happening + _camera_words(scene)
 
@@ -49,6 +44,8 @@ def _action(scene: Scene, body: Body, real: Motion, without: Motion, apart: floa
     if apart < _APART_M:
         return None
     row = scene.bodies.index(body)
+    if body.soft and _rise(without, row) > _SPRING_M:
+        return Action.GOES_ON
     if _travel(without, row) < _STILL_M and _tilt(without, row) < _TIPPED_RAD:
         return Action.STAYS
     lower = (real.poses[:, :, row, 2] - without.poses[:, :, row, 2]).max()
@@ -65,6 +62,10 @@ def _drop(motion: Motion, row: int) -> float:
     return float(heights[0, 0] - heights.min())
 
 
+def _rise(motion: Motion, row: int) -> float:
+    return float(motion.poses[-1, 0, row, 2] - motion.poses[0, 0, row, 2])
+
+
 def _tilt(motion: Motion, row: int) -> float:
     """The angle between first and last upright axis, radians."""
     up = [_up(motion.poses[frame, 0, row, 3:]) for frame in (0, -1)]
@@ -78,6 +79,8 @@ def _up(quat: np.ndarray) -> np.ndarray:
 
 def _doing(scene: Scene, body: Body, motion: Motion) -> str:
     row = scene.bodies.index(body)
+    if body.soft and _rise(motion, row) > _SPRING_M:
+        return "springs back"
     tied = {tie.hung for tie in scene.ties if not {tie.holder, tie.hung} & set(scene.removed)}
     if _travel(motion, row) < _STILL_M and _tilt(motion, row) < _TIPPED_RAD:
         return "rests"

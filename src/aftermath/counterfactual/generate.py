@@ -11,15 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from aftermath.counterfactual.families import FAMILIES
-from aftermath.counterfactual.pairs import Wanted, make_pair, pair_name
+from aftermath.counterfactual.pairs import PAIR_FILES, Wanted, make_pair, pair_name
+from aftermath.counterfactual.suite import HELD_OUT_SEEDS
 from aftermath.errors import InputError
 from aftermath.media.files import explained
 from aftermath.workers import check_shared, check_workers, run_jobs
 
-__all__ = ["HELD_OUT_SEEDS", "Generated", "generate", "list_pairs"]
-
-HELD_OUT_SEEDS = range(1_000_000, 1_001_000)
-"""Kept for evaluation: never made for training unless asked."""
+__all__ = ["Generated", "generate", "list_pairs"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def generate(
     _prepare(folder)
     missing, rejected = [], 0
     for wanted in pairs:
-        if (folder / pair_name(wanted)).exists():
+        if (folder / pair_name(wanted)).exists() and not _cleared(folder / pair_name(wanted)):
             rejected += _rejected_before(folder / pair_name(wanted), wanted)
         else:
             missing.append(wanted)
@@ -106,6 +104,16 @@ def _prepare(folder: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(str(folder), "cannot be written to", "write elsewhere")
+
+
+def _cleared(folder: Path) -> bool:
+    """Whether it was half a pair, files of ours lacking or empty and nothing else there, and is gone now."""
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()} if folder.is_dir() else {"": 0}
+    if not sizes.keys() <= set(PAIR_FILES) or all(sizes.get(name, 0) for name in PAIR_FILES):
+        return False
+    with explained(folder):
+        shutil.rmtree(folder)
+    return True
 
 
 def _rejected_before(folder: Path, wanted: Wanted) -> int:

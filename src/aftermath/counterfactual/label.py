@@ -54,10 +54,13 @@ def still_alike(moved_m: dict[str, float], *, interacts: bool) -> str:
     return "" if furthest > _MIN_MOVED_M else "nothing moves differently"
 
 
-def reason_to_reject(quadmask: np.ndarray, physics: np.ndarray, *, interacts: bool) -> str:
+def reason_to_reject(
+    quadmask: np.ndarray, physics: np.ndarray, *, interacts: bool, lights: bool = False
+) -> str:
     """Why a pair teaches nothing, in words; empty where it does.
 
-    ``physics``: boolean (T, H, W), where the motion of what stays changed the picture.
+    ``physics``: boolean (T, H, W), where the motion of what stays changed the picture; ``lights``: whether the family
+    promises a shadow or a reflection that is seen.
     """
     scale = quadmask[0].size / _NOMINAL_PX
     object_px = (quadmask <= Level.OVERLAP).sum(axis=(1, 2)).max()
@@ -67,6 +70,8 @@ def reason_to_reject(quadmask: np.ndarray, physics: np.ndarray, *, interacts: bo
         return "the object fills the picture"
     if interacts and physics.sum(axis=(1, 2)).max() < _MIN_CHANGE_PX * scale:
         return "nothing visible changes"
+    if lights and (quadmask == Level.AFFECTED).sum(axis=(1, 2)).max() < _MIN_CHANGE_PX * scale:
+        return "neither shadow nor reflection is seen"
     return ""
 
 

@@ -18,6 +18,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from aftermath.counterfactual.camera import project, view_at
@@ -26,13 +27,14 @@ from aftermath.counterfactual.families import FAMILIES, make_scene
 from aftermath.counterfactual.film import add_grain, write_pictures, write_quadmask
 from aftermath.counterfactual.label import differs, quadmask_of, reason_to_reject, still_alike
 from aftermath.counterfactual.render import NUM_SAMPLES, Studio
-from aftermath.counterfactual.scene import Scene
+from aftermath.counterfactual.scene import Body, Scene
 from aftermath.counterfactual.simulate import Motion, apart_m, moved_apart_m, simulate
 from aftermath.errors import AftermathError
 from aftermath.media.files import explained
 
-__all__ = ["Pair", "Wanted", "film_scene", "make_pair", "pair_name", "write_pair"]
+__all__ = ["PAIR_FILES", "Pair", "Wanted", "film_scene", "make_pair", "pair_name", "write_pair"]
 
+PAIR_FILES = ("rgb_full.mp4", "rgb_removed.mp4", "mask.mp4", "metadata.json", "truth.json", "scene.json")
 _MAX_ATTEMPTS = 40
 _ELSEWHERE_M = 0.006  # about a pixel
 
@@ -90,12 +92,15 @@ def make_pair(wanted: Wanted, folder: Path) -> int:
 
 def film_scene(scene: Scene) -> Pair | str:
     """Simulate, render and label a scene; or why it is rejected."""
-    interacts = FAMILIES[scene.family].interacts if scene.family in FAMILIES else True
+    family = FAMILIES.get(scene.family)
+    interacts, lights = (family.interacts, family.lights) if family else (True, False)
     with Studio(scene) as studio:
         real, without = (
             simulate(scene, without_removed=gone, num_samples=NUM_SAMPLES, model=studio.model)
             for gone in (False, True)
         )
+        if not (real.stable and without.stable):
+            return "the simulation is unstable"
         moved = moved_apart_m(scene, real, without)
         if why := still_alike(moved, interacts=interacts):  # before the costly part
             return why
@@ -112,7 +117,7 @@ def film_scene(scene: Scene) -> Pair | str:
     displaced = _displaced(scene, real, without, (labels, labels_without))
     quadmask = quadmask_of(primary, seen, unseen, truth, displaced)
     physics = np.stack([differs(unseen[t], truth[t]) for t in frames])
-    if why := reason_to_reject(quadmask, physics, interacts=interacts):
+    if why := reason_to_reject(quadmask, physics, interacts=interacts, lights=lights):
         return why
     visible = {body.name for i, body in enumerate(scene.bodies) if (labels_without == i + 1).any()}
     scene = replace(scene, caption=caption(scene, without, visible))
@@ -122,14 +127,45 @@ def film_scene(scene: Scene) -> Pair | str:
 def _displaced(
     scene: Scene, real: Motion, without: Motion, labels: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Where, in either world, a thing is seen that is elsewhere in the other: boolean (T, H, W)."""
-    apart = apart_m(real, without)
+    """Where, in either world, a thing is seen that is elsewhere in the other: boolean (T, H, W).
+
+    Of what is soft, only where it is elsewhere.
+    """
+    apart = apart_m(scene, real, without)
     shown = np.zeros((scene.num_frames, *labels[0].shape[2:]), bool)
     for frame, row in zip(*np.nonzero(apart > _ELSEWHERE_M), strict=True):
-        if scene.bodies[row].name not in scene.removed:
-            for world in labels:
-                shown[frame] |= (world[frame] == row + 1).any(axis=0)
+        body = scene.bodies[row]
+        if body.name in scene.removed:
+            continue
+        for world, motion in zip(labels, (real, without), strict=True):
+            seen = (world[frame] == row + 1).any(axis=0)
+            if body.soft and seen.any():
+                far = np.linalg.norm(
+                    real.points[body.name][frame] - without.points[body.name][frame], axis=-1
+                )
+                seen &= _about(
+                    scene, frame, motion.points[body.name][frame][far > _ELSEWHERE_M], _gap_m(body)
+                )
+            shown[frame] |= seen
     return shown
+
+
+def _about(scene: Scene, frame: int, points: np.ndarray, radius_m: float) -> np.ndarray:
+    """The pixels within ``radius_m`` of any of the points (P, 3): boolean (H, W)."""
+    view, picture = view_at(scene, frame), np.zeros(scene.size[::-1], np.uint8)
+    depth = (view.eye - points) @ view.axes[:, 2]
+    radius = np.ceil(radius_m * view.focal_px(scene.size[1]) / depth.clip(0.1)).astype(int)
+    for (x, y), pixels in zip(project(view, points, scene.size), radius, strict=True):
+        if np.isfinite(x):
+            cv2.circle(picture, (round(x), round(y)), int(pixels), 1, cv2.FILLED)
+    return picture > 0
+
+
+def _gap_m(body: Body) -> float:
+    """How far the points of a soft body are apart, at most."""
+    assert body.soft is not None
+    sides = zip(body.shapes[0].size, body.soft.cells, strict=True)
+    return max(2 * half / count for half, count in sides)
 
 
 def write_pair(pair: Pair, folder: Path, rejected: list[str]) -> None:

@@ -13,13 +13,16 @@ from typing import Self
 import numpy as np
 
 from aftermath.counterfactual.camera import View, view_at
-from aftermath.counterfactual.engine import build_model, load_mujoco, open_renderer
+from aftermath.counterfactual.engine import build_model, load_mujoco, open_renderer, soft_ids, soft_points
 from aftermath.counterfactual.scene import Scene
 from aftermath.counterfactual.simulate import Motion
 
 __all__ = ["NUM_SAMPLES", "Studio"]
 
 NUM_SAMPLES = 4
+
+Points = dict[str, np.ndarray]
+"""Of every soft body, by its name: the points of one frame, (S, P, 3)."""
 
 
 class Studio:
@@ -34,11 +37,18 @@ class Studio:
         self._data = load_mujoco().MjData(self.model)
         load_mujoco().mj_forward(self.model, self._data)
         self._renderer = open_renderer(self.model, scene.size)
-        self._bodies = np.array([self.model.body(body.name).id for body in scene.bodies])
-        gone = [self.model.body(name).id for name in scene.removed]
+        self._hard = [i for i, body in enumerate(scene.bodies) if not body.soft]
+        self._soft = soft_ids(scene, self.model)
+        self._bodies = np.array([self.model.body(scene.bodies[i].name).id for i in self._hard])
+        gone = [self.model.body(name).id for name in scene.removed if name not in self._soft]
         self._gone = np.flatnonzero(np.isin(self.model.geom_bodyid, gone))
+        self._gone_soft = [flex for name, flex in self._soft.items() if name in scene.removed]
         self._stays = np.array([body.name not in scene.removed for body in scene.bodies])
         self._look = self.model.geom_rgba[self._gone].copy(), self.model.geom_matid[self._gone].copy()
+        self._soft_look = (
+            self.model.flex_rgba[self._gone_soft].copy(),
+            self.model.flex_matid[self._gone_soft].copy(),
+        )
         self._cache: dict[bytes, np.ndarray] = {}
 
     def __enter__(self) -> Self:
@@ -63,44 +73,58 @@ class Studio:
         """What stands still is drawn once, and so is what two worlds have in common."""
         poses, view = motion.poses[frame], view_at(self.scene, frame)
         matters = poses if show_removed else poses[:, self._stays]
-        parts = matters.round(5), view.eye, view.axes, np.array(view.fov_y_deg)
+        points = {name: motion.points[name][frame] for name in self._soft}
+        seen = [p for name, p in points.items() if show_removed or name not in self.scene.removed]
+        parts = matters.round(5), *(p.round(5) for p in seen), view.eye, view.axes, np.array(view.fov_y_deg)
         key = b"".join(part.tobytes() for part in parts)
         key += bytes([show_removed, labels])
         if key not in self._cache:
             if len(self._cache) > 4:
                 self._cache.pop(next(iter(self._cache)))
             self._show(show_removed)
-            self._cache[key] = self._draw_labels(poses, view) if labels else self._draw_picture(poses, view)
+            draw = self._draw_labels if labels else self._draw_picture
+            self._cache[key] = draw(poses, points, view)
         return self._cache[key]
 
-    def _draw_picture(self, poses: np.ndarray, view: View) -> np.ndarray:
+    def _draw_picture(self, poses: np.ndarray, points: Points, view: View) -> np.ndarray:
         self._renderer.disable_segmentation_rendering()
         total = np.zeros((self.scene.size[1], self.scene.size[0], 3), np.uint16)
         for sample in range(NUM_SAMPLES):
-            self._aim(poses[sample], view, sample)
+            self._aim(poses[sample], {name: p[sample] for name, p in points.items()}, view, sample)
             total += self._renderer.render()
         return ((total + NUM_SAMPLES // 2) // NUM_SAMPLES).astype(np.uint8)
 
-    def _draw_labels(self, poses: np.ndarray, view: View) -> np.ndarray:
+    def _draw_labels(self, poses: np.ndarray, points: Points, view: View) -> np.ndarray:
         self._renderer.enable_segmentation_rendering()
         place = np.zeros(self.model.nbody, np.uint8)
-        place[self._bodies] = np.arange(1, len(self._bodies) + 1)
+        place[self._bodies] = 1 + np.array(self._hard)
         owner = np.append(place[self.model.geom_bodyid], 0)  # geom -1, nothing at all, counts as the room
+        soft = np.zeros(len(self._soft) + 1, np.uint8)
+        for name, flex in self._soft.items():
+            soft[flex] = 1 + [body.name for body in self.scene.bodies].index(name)
         samples = []
         for sample in range(NUM_SAMPLES):
-            self._aim(poses[sample], view, sample)
-            samples.append(owner[self._renderer.render()[..., 0]])
+            self._aim(poses[sample], {name: p[sample] for name, p in points.items()}, view, sample)
+            which, kind = np.moveaxis(self._renderer.render(), -1, 0)
+            is_soft = kind == load_mujoco().mjtObj.mjOBJ_FLEX
+            samples.append(
+                np.where(is_soft, soft[np.where(is_soft, which, 0)], owner[np.where(is_soft, -1, which)])
+            )
         return np.stack(samples)
 
-    def _aim(self, poses: np.ndarray, view: View, sample: int) -> None:
+    def _aim(self, poses: np.ndarray, points: dict[str, np.ndarray], view: View, sample: int) -> None:
         """Place everything for one sample: bodies in time, camera within the pixel, lamp over its face."""
         mujoco, data = load_mujoco(), self._data
-        for body, pose in zip(self._bodies, poses, strict=True):
-            joint = self.model.body_jntadr[body]
+        for body, pose in zip(self._bodies, poses[self._hard], strict=True):
+            joint, mocap = self.model.body_jntadr[body], self.model.body_mocapid[body]
             if joint >= 0:
                 start = self.model.jnt_qposadr[joint]
                 data.qpos[start : start + 7] = pose
+            elif mocap >= 0:
+                data.mocap_pos[mocap], data.mocap_quat[mocap] = pose[:3], pose[3:]
         mujoco.mj_kinematics(self.model, data)
+        for name, flex in self._soft.items():
+            data.flexvert_xpos[soft_points(self.model, flex)] = points[name]
         mujoco.mj_camlight(self.model, data)
         dx, dy = (_radical_inverse(sample + 1, base) - 0.5 for base in (2, 3))
         focal = view.focal_px(self.scene.size[1])
@@ -111,8 +135,13 @@ class Studio:
             math.sqrt(_radical_inverse(sample + 1, 5)),
             2 * math.pi * _radical_inverse(sample + 1, 7),
         )
-        lamp = np.array([math.cos(angle), math.sin(angle)]) * radius * self.scene.light.radius_m
-        data.light_xpos[0, :2] += lamp
+        offset = np.array([math.cos(angle), math.sin(angle)]) * radius * self.scene.light.radius_m
+        if self.scene.light.sun:
+            data.light_xdir[0, :2] -= offset / np.linalg.norm(self.scene.light.at)
+        else:
+            data.light_xpos[0, :2] += offset
+        if self.scene.light.second:
+            data.light_xpos[2, :2] += offset
         self._renderer.update_scene(data, camera=0)
 
     def _show(self, shown: bool) -> None:
@@ -120,6 +149,9 @@ class Studio:
         rgba, material = self._look
         self.model.geom_rgba[self._gone] = rgba if shown else np.zeros(4)
         self.model.geom_matid[self._gone] = material if shown else -1
+        rgba, material = self._soft_look
+        self.model.flex_rgba[self._gone_soft] = rgba if shown else np.zeros(4)
+        self.model.flex_matid[self._gone_soft] = material if shown else -1
 
 
 def _tilt(yaw: float, pitch: float) -> np.ndarray:

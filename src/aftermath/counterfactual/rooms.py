@@ -11,14 +11,21 @@ import numpy as np
 from aftermath.counterfactual.scene import Body, CameraPath, Light, Move, Room, Shape
 from aftermath.counterfactual.surfaces import Colour, Surface
 
-__all__ = ["Parts"]
+__all__ = ["ROOMS", "Parts"]
 
 _HUES = (
     ("red", 0.0), ("orange", 0.07), ("yellow", 0.14), ("green", 0.34), ("teal", 0.49), ("blue", 0.61),
     ("purple", 0.76), ("pink", 0.92),
 )  # fmt: skip
 _COATS = {"plain": "", "bands": "banded ", "spots": "spotted ", "check": "checked ", "terrazzo": "speckled "}
-_FLOORS = ("planks", "carpet", "tiles", "terrazzo", "plaster")
+_FLOORS = {
+    "planks": "a wooden floor",
+    "carpet": "a carpet",
+    "tiles": "a tiled floor",
+    "terrazzo": "a terrazzo floor",
+    "plaster": "a concrete floor",
+}
+ROOMS = ("room", "room", "corner", "table", "outdoors", "hall")
 KINDS = ("ball", "cube", "block", "can", "vase", "bottle")
 
 
@@ -77,38 +84,60 @@ class Parts:
         self._names.add(name)
         return replace(Body(name, shapes, at), **more)  # type: ignore[arg-type]
 
-    def room(self, *, mirror: bool = False) -> Room:
-        """A floor, a wall, and some things that stand about at its foot."""
-        pattern = self.one_of("tiles", "terrazzo") if mirror else self.one_of(*_FLOORS)
-        ground = self._earthy()
-        shine = 0.4 if mirror else self.between(0, 0.2)
-        glossy = mirror or (pattern in ("tiles", "planks") and self.chance(0.4))
-        reflects = self.between(0.12, 0.3) if glossy else 0.0
-        floor = Surface(
-            pattern, ground, _scaled(ground, self.between(0.55, 0.8)), self.between(2, 5), shine, reflects
-        )
-        tint = self._pale()
+    def room(self, *, mirror: bool = False, kinds: tuple[str, ...] = ROOMS) -> Room:
+        """One of the kinds of places: a floor, walls or a far background, and some things that stand about."""
+        kind = self.one_of(*kinds)
+        floor, words = self._floor(mirror, outdoors=kind == "outdoors")
+        friction = self.between(0.4, 0.8)
+        if kind == "outdoors":
+            return Room(floor, sky=self._sky(), floor_friction=friction, place=f"Outdoors, {words}")
+        if kind == "hall":
+            dim = self._pale()
+            sky = _scaled(dim, self.between(0.3, 0.9)), _scaled(dim, self.between(0.1, 0.5))
+            return Room(floor, sky=sky, floor_friction=friction, place=f"A wide hall with {words}")
+        tint = self._pale() if self.chance(0.7) else self._earthy()
         wall = Surface(
             self.one_of("plaster", "plain", "wood", "tiles"), tint, _scaled(tint, self.between(0.75, 0.95)),
             self.between(1.5, 4),
         )  # fmt: skip
-        wall_y = self.between(1.4, 2.2)
-        count = int(self.rng.integers(0, 6))
-        clutter = tuple(shape for _ in range(count) for shape in self._clutter(wall_y))
-        skirting = Shape("box", (5.0, 0.012, 0.06), Surface("plain", self._pale()), (0, wall_y - 0.012, 0.06))
-        return Room(floor, wall, wall_y, (skirting, *clutter), self.between(0.4, 0.8))
+        if kind == "table":
+            table = self.between(1.3, 1.6), self.between(-0.9, -0.75), self.between(1.1, 1.3)
+            ground, _ = self._floor(False, outdoors=False)
+            back, drop = self.between(2.2, 3.4), self.between(0.6, 0.8)
+            clutter = self._clutters(back, int(self.rng.integers(2, 7)), -drop)
+            place = f"A table with {words.replace('floor', 'top').replace('a carpet', 'a cloth')} in a room"
+            return Room(
+                floor, wall, back, clutter, friction, table=table, ground=ground, drop_m=drop, place=place
+            )
+        back = self.between(1.4, 2.2)
+        side = (1 if self.chance(0.5) else -1) * self.between(1.5, 2.0) if kind == "corner" else None
+        skirting = Shape("box", (5.0, 0.012, 0.06), Surface("plain", self._pale()), (0, back - 0.012, 0.06))
+        clutter = (skirting, *self._clutters(back, int(self.rng.integers(0, 6)), 0.0))
+        place = f"A {'corner of a room' if side else 'room'} with {words}"
+        return Room(floor, wall, back, clutter, friction, side_x_m=side, place=place)
 
-    def light(self) -> Light:
-        """One lamp, above and in front, warm or cold."""
+    def light(self, *, outdoors: bool = False) -> Light:
+        """A lamp, above and in front, warm or cold, alone, with another or behind a window; or the sun."""
         side = 1 if self.chance(0.5) else -1
         at = (side * self.between(0.4, 2.0), self.between(-2.0, -0.4), self.between(3.0, 4.2))
         warm, power = self.between(-0.05, 0.07), self.between(0.5, 0.72)
         colour = (round(power + warm, 4), power, round(power - warm, 4))
-        return Light(at, colour, self.between(0.04, 0.2), self.between(0.32, 0.5))
+        radius, ambient = self.between(0.04, 0.2), self.between(0.32, 0.5)
+        if outdoors:
+            bright = _scaled(colour, 1.25)
+            return Light(at, bright, round(radius / 2, 4), ambient, sun=True)
+        more = self.one_of("", "", "", "second", "window")
+        second = (-side * self.between(0.8, 2.0), self.between(-2.0, 0.0), self.between(2.8, 3.8))
+        return Light(
+            at, colour, radius, ambient, second=second if more == "second" else None, window=more == "window"
+        )
 
-    def camera(self, target: tuple[float, float, float], distance_m: float = 3.0) -> CameraPath:
-        """A place before the scene, and one of the five moves."""
-        angle, height = self.between(-0.35, 0.35), self.between(0.28, 0.75)
+    def camera(
+        self, target: tuple[float, float, float], distance_m: float = 3.0, *, low: bool = False
+    ) -> CameraPath:
+        """A place before the scene, ``low`` so that the horizon may be seen, and one of the five moves."""
+        angle = self.between(-0.35, 0.35)
+        height = self.between(0.12, 0.4) if low else self.between(0.28, 0.75)
         far = distance_m * self.between(0.9, 1.15)
         flat = far * math.cos(height)
         eye = (
@@ -145,6 +174,35 @@ class Parts:
         base = Shape("cylinder", (0.55 * r, 0.9 * r), coat, (0, 0, -0.5 * r))
         neck = Shape("cylinder", (0.22 * r, 0.5 * r), coat, (0, 0, 0.9 * r))
         return (base, neck), 1.4 * r
+
+    def _floor(self, mirror: bool, *, outdoors: bool) -> tuple[Surface, str]:
+        """A surface to stand on, and the words for it."""
+        if outdoors and not mirror and self.chance(0.6):
+            grass = _rgb(self.between(0.2, 0.33), self.between(0.35, 0.6), self.between(0.3, 0.5))
+            return Surface("carpet", grass, _scaled(grass, 0.6), self.between(3, 6), 0.0), "on grass"
+        pattern = self.one_of("tiles", "terrazzo") if mirror else self.one_of(*_FLOORS)
+        ground = self._earthy()
+        shine = 0.4 if mirror else self.between(0, 0.2)
+        glossy = mirror or (pattern in ("tiles", "planks") and not outdoors and self.chance(0.4))
+        reflects = self.between(0.12, 0.3) if glossy else 0.0
+        accent = _scaled(ground, self.between(0.55, 0.8))
+        floor = Surface(pattern, ground, accent, self.between(2, 5), shine, reflects)
+        return floor, f"on {_FLOORS[pattern].replace(' floor', ' ground')}" if outdoors else _FLOORS[pattern]
+
+    def _sky(self) -> tuple[Colour, Colour]:
+        """Blue, or grey with clouds, or an evening's; horizon and zenith."""
+        if self.chance(0.6):
+            hue, value = self.between(0.55, 0.62), self.between(0.75, 0.95)
+            return _rgb(hue, self.between(0.05, 0.25), 0.95), _rgb(hue, self.between(0.4, 0.7), value)
+        if self.chance(0.5):
+            grey = self.between(0.55, 0.85)
+            return _rgb(0.6, 0.03, grey), _rgb(0.6, 0.08, round(0.8 * grey, 4))
+        return _rgb(self.between(0.04, 0.1), self.between(0.3, 0.6), 0.95), _rgb(0.63, 0.45, 0.55)
+
+    def _clutters(self, wall_y: float, count: int, z: float) -> tuple[Shape, ...]:
+        """What stands at the foot of the wall, on the height ``z``."""
+        shapes = [shape for _ in range(count) for shape in self._clutter(wall_y)]
+        return tuple(replace(s, at=(s.at[0], s.at[1], round(s.at[2] + z, 4))) for s in shapes)
 
     def _clutter(self, wall_y: float) -> tuple[Shape, ...]:
         x, y = self.between(-1.9, 1.9), wall_y - self.between(0.2, 0.45)

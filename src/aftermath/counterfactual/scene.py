@@ -15,7 +15,19 @@ from enum import StrEnum
 from aftermath.counterfactual.surfaces import Surface
 from aftermath.errors import InputError
 
-__all__ = ["Body", "CameraPath", "Light", "Move", "Room", "Scene", "Shape", "Tie"]
+__all__ = [
+    "Actor",
+    "Body",
+    "CameraPath",
+    "Key",
+    "Light",
+    "Move",
+    "Room",
+    "Scene",
+    "Shape",
+    "Soft",
+    "Tie",
+]
 
 Vector = tuple[float, float, float]
 
@@ -45,11 +57,26 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Soft:
+    """What a body that gives is made of: foam of that stiffness, as so many ``cells`` along x, y and z.
+
+    ``damping_s``: how long the foam resists being pressed fast (Kelvin and Voigt); ``taper``, 0..1: by how much it is
+    thinner at its rim, as a cushion is.
+    """
+
+    young_pa: float
+    cells: tuple[int, int, int]
+    damping_s: float = 0.01
+    taper: float = 0.0
+
+
+@dataclass(frozen=True)
 class Body:
     """One thing, by where and how fast it starts.
 
     ``bounce`` is its coefficient of restitution, ``rolling_m`` its rolling resistance as a lever arm. A
-    ``fixed`` one never moves; what does not start at ``rest`` is left where it is while the others settle.
+    ``fixed`` one never moves; what does not start at ``rest`` is left where it is while the others settle; what
+    is not ``solid`` touches nothing. A ``soft`` one has one shape, a box or an ellipsoid.
     """
 
     name: str
@@ -64,25 +91,73 @@ class Body:
     bounce: float = 0.3
     fixed: bool = False
     rest: bool = True
+    solid: bool = True
+    soft: Soft | None = None
 
 
 @dataclass(frozen=True)
 class Tie:
-    """``hung`` hangs from ``holder`` by the point ``at`` of its own: it may turn about it. It goes with the holder."""
+    """``hung`` hangs from ``holder`` by the point ``at`` of its own and may turn about it; or, ``rigid``, is held
+    as it is when the tie begins. It lasts from ``from_s`` until ``until_s``, or to the end, and goes with the holder.
+    """
 
     hung: str
     holder: str
-    at: Vector
+    at: Vector = (0.0, 0.0, 0.0)
+    rigid: bool = False
+    from_s: float = 0.0
+    until_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where an actor's grip is at a time, how far its hand is turned about its own axis, and how far the whole actor
+    has gone from where it started."""
+
+    time_s: float
+    grip: Vector
+    turn_deg: float = 0.0
+    gone: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """An arm that is moved: ``links`` are the bodies from the shoulder to the hand, of ``lengths_m`` (the hand's:
+    to the middle of its grip), each with its origin at its joint and its z along it.
+
+    ``aim`` is where the hand points, ``bend`` to where the elbow goes (both of length 1); ``keys`` say where the grip
+    is, in between it moves with the least jerk. The bodies of ``mount`` go along as they stand.
+    """
+
+    links: tuple[str, ...]
+    lengths_m: tuple[float, ...]
+    shoulder: Vector
+    aim: Vector
+    bend: Vector
+    keys: tuple[Key, ...]
+    mount: tuple[str, ...] = ()
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """All that the actor is made of."""
+        return (*self.links, *self.mount)
 
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp of ``radius_m`` above the scene that casts the shadows; ``ambient`` 0..1 comes from everywhere."""
+    """A lamp of ``radius_m`` above the scene that casts the shadows; ``ambient`` 0..1 comes from everywhere.
+
+    ``sun``: it shines from as far as can be; ``second``: where a weaker lamp is that casts shadows too. A ``window``
+    before the lamp lets its light through in panes only.
+    """
 
     at: Vector
     colour: Vector = (0.62, 0.6, 0.56)
     radius_m: float = 0.12
     ambient: float = 0.42
+    sun: bool = False
+    second: Vector | None = None
+    window: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,13 +175,24 @@ class CameraPath:
 
 @dataclass(frozen=True)
 class Room:
-    """Floor, the wall at y = ``wall_y_m``, and what stands about and is touched by nothing."""
+    """The floor, z = 0; a wall at y = ``wall_y_m`` and one at x = ``side_x_m``, or none; and what stands about and is
+    touched by nothing. ``place`` says in words where that is.
+
+    With a ``table``, (half its width, front y, back y), the floor is its top, and ``ground`` lies ``drop_m`` below it.
+    ``sky``: the colours of horizon and zenith.
+    """
 
     floor: Surface
-    wall: Surface
+    wall: Surface | None = None
     wall_y_m: float = 1.6
     clutter: tuple[Shape, ...] = ()
     floor_friction: float = 0.6
+    side_x_m: float | None = None
+    table: tuple[float, float, float] | None = None
+    ground: Surface | None = None
+    drop_m: float = 0.0
+    sky: tuple[Vector, Vector] | None = None
+    place: str = "A room"
 
 
 @dataclass(frozen=True)
@@ -125,6 +211,7 @@ class Scene:
     light: Light
     camera: CameraPath
     ties: tuple[Tie, ...] = ()
+    actors: tuple[Actor, ...] = ()
     num_frames: int = 49
     rate: int = 24
     size: tuple[int, int] = (384, 224)
@@ -136,7 +223,8 @@ class Scene:
         names = [body.name for body in self.bodies]
         if len(set(names)) != len(names):
             raise InputError(f"bodies {names}", "every body needs a name of its own")
-        wanted = {*self.removed, *(tie.hung for tie in self.ties), *(tie.holder for tie in self.ties)}
+        wanted = {*self.removed, *(name for tie in self.ties for name in (tie.hung, tie.holder))}
+        wanted |= {name for actor in self.actors for name in actor.bodies}
         if not self.removed or not wanted <= set(names):
             raise InputError(f"removed {list(self.removed)}", f"must be of the bodies {names}")
         if self.num_frames < 2 or self.rate < 1:
@@ -168,6 +256,6 @@ def _read(kind: typing.Any, value: typing.Any) -> typing.Any:
         kinds = typing.get_args(kind)
         one = kinds[0] if kinds[-1] is Ellipsis else None
         return tuple(_read(one or kinds[i], part) for i, part in enumerate(value))
-    if isinstance(kind, types.UnionType):
-        return value
+    if isinstance(kind, types.UnionType):  # this or None
+        return value if value is None else _read(typing.get_args(kind)[0], value)
     return kind(value)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-from aftermath.counterfactual.generate import HELD_OUT_SEEDS
+from aftermath.counterfactual import check_trainable
 from aftermath.errors import InputError
 from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs
 from aftermath.media.runs import key_of
@@ -66,7 +66,7 @@ def train(
     """
     folder, pairs, tell = Path(folder), Path(pairs), progress or (lambda *_: None)
     found = find_pairs(pairs)
-    check_trainable(found)
+    check_trainable([pair.source.parent for pair in found])
     for pair in found:
         check_sizes(pair)
     held_count = min(recipe.validation_pairs, max(0, len(found) - 1))
@@ -242,15 +242,3 @@ def _linked(source: Path, target: Path) -> None:
             shutil.copyfile(one, other)
 
     shutil.copytree(source, target, copy_function=link)
-
-
-def check_trainable(pairs: Sequence[PairFiles]) -> None:
-    """Raise `InputError` for a pair whose seed is kept for evaluation."""
-    for pair in pairs:
-        seed = pair.about.get("seed")
-        if isinstance(seed, int) and seed in HELD_OUT_SEEDS:
-            raise InputError(
-                f"{pair.source.parent}: seed {seed}",
-                f"{HELD_OUT_SEEDS.start} to {HELD_OUT_SEEDS.stop - 1} are held out for evaluation",
-                "take it out of the folder",
-            )

@@ -71,8 +71,9 @@ def warp_noise(
         cells: into how many cells each side of a latent is cut for warping: 1, 2, 4 or 8 (a pixel each).
         latent_px: pixels along a side of a latent; 8 in the published model.
 
-    Returns float32 (1, T', channels, H / latent_px, W / latent_px), T' = (T - 1) // 4 + 1 for the T frames: latent k is
-    the noise of frame 4k. Raises `InputError` for a size that is no multiple, or a flow of another size or with values not finite.
+    Returns float32 (1, T', channels, H / latent_px, W / latent_px), T' = (T - 1) // 4 + 1 for the T frames; latent k is
+    the noise of frame 4k. Raises `InputError` for a size that is no multiple, or a flow of another size or with values
+    not finite.
     """
     if height <= 0 or width <= 0 or height % latent_px or width % latent_px:
         raise InputError(f"noise of {width}x{height} pixels", f"both must be multiples of {latent_px}")
