@@ -22,7 +22,15 @@ from aftermath.evaluate.plots import line_plot
 from aftermath.evaluate.report import as_json, as_markdown, as_table, write_report
 from aftermath.evaluate.scores import removal_completeness
 from aftermath.evaluate.sheets import Sheets
-from aftermath.evaluate.systems import Baseline, EngineSystem, Folder, baseline, baseline_named, folders
+from aftermath.evaluate.systems import (
+    Baseline,
+    EngineSystem,
+    Folder,
+    Given,
+    baseline,
+    baseline_named,
+    folders,
+)
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +259,8 @@ def test_systems_that_cannot_be(tmp_path: Path) -> None:
 def test_an_engine_is_run_and_scored(pair: Pair, tmp_path: Path) -> None:
     from aftermath.config import Engine
 
-    for from_box in (False, True):
-        system = EngineSystem(Engine.DRAFT, tmp_path, from_box=from_box)
+    for given in Given:
+        system = EngineSystem(Engine.DRAFT, tmp_path, given=given)
         assert system.output(pair).frames.shape == pair.truth.shape
 
 

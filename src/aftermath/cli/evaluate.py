@@ -15,7 +15,7 @@ from aftermath.errors import InputError
 
 if TYPE_CHECKING:
     from aftermath.evaluate.evaluation import Evaluation
-    from aftermath.evaluate.systems import System
+    from aftermath.evaluate.systems import Given, System
 
 __all__ = ["evaluate_command"]
 
@@ -32,10 +32,16 @@ def evaluate_command(
         list[Engine] | None,
         typer.Option("--engine", help="Run this engine of ours and score it; repeatable."),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The model of --engine void.")] = None,
-    from_box: Annotated[
-        bool, typer.Option("--from-box", help="Engines get the object's box alone, not the true quadmask.")
-    ] = False,
+    model: Annotated[str, typer.Option("--model", help="The model of --engine void.")] = "",
+    passes: Annotated[int, typer.Option("--passes", help="Its passes: 1 or 2.")] = 1,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given",
+            help="What engines are told: the true quadmask, the true object alone, or its box; repeatable.  "
+            "[default: quadmask]",
+        ),
+    ] = None,
     say_falls: Annotated[
         bool, typer.Option("--say-falls", help="Engines are told with one click what falls.")
     ] = False,
@@ -59,7 +65,7 @@ def evaluate_command(
         from aftermath.evaluate.evaluation import evaluate
         from aftermath.evaluate.report import write_report
         from aftermath.evaluate.sheets import Sheets
-        from aftermath.evaluate.systems import EngineSystem, baseline_named, folders
+        from aftermath.evaluate.systems import EngineSystem, Given, baseline_named, folders
         from aftermath.media.files import check_folder
 
         check_folder(report)
@@ -67,12 +73,23 @@ def evaluate_command(
             raise InputError(str(report), "is a file", "name a folder for the report")
         systems: list[System] = [*folders(outputs or []), *(baseline_named(name) for name in baseline or [])]
         for one in engine or []:
-            systems.append(EngineSystem(one, report / "outputs", model, from_box, say_falls))
+            void = {"model": model, "passes": passes} if one is not Engine.DRAFT else {}
+            for told in _given(given or [Given.QUADMASK]):
+                systems.append(EngineSystem(one, report / "outputs", given=told, say_falls=say_falls, **void))
         sheets = Sheets(report / "pictures")
-        told = _tell if sys.stderr.isatty() and not as_json else None
-        evaluation = evaluate(pairs, systems, shown=sheets, told=told)
+        tell = _tell if sys.stderr.isatty() and not as_json else None
+        evaluation = evaluate(pairs, systems, shown=sheets, told=tell)
         page = write_report(evaluation, report, sheets.files)
         _show(evaluation, page, as_json, as_markdown)
+
+
+def _given(words: list[str]) -> list[Given]:
+    from aftermath.evaluate.systems import Given
+
+    try:
+        return [Given(word) for word in words]
+    except ValueError as error:
+        raise InputError(f"--given {', '.join(words)}", f"must be {', '.join(Given)}") from error
 
 
 def _tell(done: int, total: int, what: str) -> None:

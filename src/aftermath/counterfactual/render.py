@@ -106,7 +106,9 @@ class Studio:
         for sample in range(NUM_SAMPLES):
             self._aim(poses[sample], {name: p[sample] for name, p in points.items()}, view, sample)
             which, kind = np.moveaxis(self._renderer.render(), -1, 0)
-            is_soft = kind == load_mujoco().mjtObj.mjOBJ_FLEX
+            is_soft = kind == int(
+                load_mujoco().mjtObj.mjOBJ_FLEX
+            )  # the enum itself is compared pixel by pixel
             samples.append(
                 np.where(is_soft, soft[np.where(is_soft, which, 0)], owner[np.where(is_soft, -1, which)])
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -12,14 +13,17 @@ import cv2
 import numpy as np
 
 from aftermath.config import Codec, Engine, RemoveOptions
+from aftermath.core import Quadmask
 from aftermath.errors import AftermathError, InputError
 from aftermath.evaluate.pairs import Pair, PairFiles, read_video
 from aftermath.media.decode import probe
+from aftermath.media.masks import write_masks
 
 __all__ = [
     "Baseline",
     "EngineSystem",
     "Folder",
+    "Given",
     "Output",
     "System",
     "Unscored",
@@ -166,9 +170,17 @@ def _inpainted(pair: Pair) -> np.ndarray:
     )
 
 
+class Given(StrEnum):
+    """What an engine of ours is told of a pair."""
+
+    QUADMASK = "quadmask"  # the true one: painting alone is scored
+    OBJECT = "object"  # the true object, and nothing of what it affects: what an inpainter is told
+    BOX = "box"  # round the object: finding and reasoning are scored too
+
+
 @dataclass(frozen=True)
 class EngineSystem:
-    """``aftermath.remove`` with ``engine``, given the true quadmask, or the object's box alone (``from_box``).
+    """``aftermath.remove`` with ``engine``, told what ``given`` says.
 
     ``say_falls`` gives the one click that says what falls, as a user would: a picture in which nothing moves yet cannot
     show it. Outputs are kept in ``folder``, without loss; what is there already is taken.
@@ -176,24 +188,24 @@ class EngineSystem:
 
     engine: Engine
     folder: Path
-    model: str | None = None
-    from_box: bool = False
+    model: str = ""
+    given: Given = Given.QUADMASK
     say_falls: bool = False
+    passes: int = 1
 
     @property
     def name(self) -> str:
         """The engine, and what it was given."""
         model = f" {Path(self.model).name}" if self.model else ""
         told = ", falls told" if self.say_falls else ""
-        return f"{self.engine}{model}, {'box' if self.from_box else 'quadmask'}{told}"
+        passes = f", {self.passes} passes" if self.passes > 1 else ""
+        return f"{self.engine}{model}, {self.given}{told}{passes}"
 
     def output(self, pair: Pair) -> Output:
         """See `System`."""
         from aftermath.remove import remove
 
-        options = RemoveOptions(engine=self.engine, codec=Codec.FFV1)
-        if self.model:
-            options = RemoveOptions(engine=self.engine, codec=Codec.FFV1, model=self.model)
+        options = RemoveOptions(engine=self.engine, codec=Codec.FFV1, model=self.model, passes=self.passes)
         folder = self.folder / self.name  # another way of running is another folder
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{pair.name}.mkv"
@@ -203,8 +215,8 @@ class EngineSystem:
             remove(
                 pair.files.source,
                 target,
-                boxes=[_box(pair)] if self.from_box else [],
-                quadmask=None if self.from_box else pair.files.mask,
+                boxes=[_box(pair)] if self.given is Given.BOX else [],
+                quadmask=None if self.given is Given.BOX else self._quadmask(pair, folder),
                 affected=falls,
                 prompt=prompt,
                 options=options,
@@ -212,6 +224,15 @@ class EngineSystem:
             return fitted(read_video(target), float(probe(target).frame_rate), pair)
         except AftermathError as error:
             raise Unscored(str(error)) from error
+
+    def _quadmask(self, pair: Pair, folder: Path) -> Path:
+        if self.given is Given.QUADMASK:
+            return pair.files.mask
+        path = folder / f"{pair.name}.object.mkv"
+        primary = pair.quadmask.primary
+        alone = Quadmask.from_masks(primary, np.zeros_like(primary))
+        write_masks(path, list(alone.values), Fraction(pair.frame_rate).limit_denominator(1000))
+        return path
 
 
 def _box(pair: Pair) -> str:
