@@ -15,14 +15,16 @@ from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKL
 
 from aftermath.counterfactual import check_trainable
 from aftermath.errors import InputError
-from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs
+from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs, read_video
 from aftermath.media.runs import key_of
 from aftermath.models import BASE, located
 from aftermath.render.void.checkpoint import SECOND_PASS, load_pipeline, load_vae
+from aftermath.render.void.conditioning import video_pixels
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
 from aftermath.render.void.text import prompt_embeddings
 from aftermath.train.latents import Latents
+from aftermath.train.linear import begin_linear
 from aftermath.train.loop import Progress, fit
 from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
 from aftermath.train.painter import PainterTask
@@ -31,6 +33,7 @@ from aftermath.train.vae import VaeTask
 
 __all__ = ["Trained", "train"]
 
+_LOOKED_AT = 24  # videos whose principal components a new VAE takes
 _LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -72,7 +75,7 @@ def train(
     held_count = min(recipe.validation_pairs, max(0, len(found) - 1))
     trained, held = found[: len(found) - held_count], found[len(found) - held_count :]
     if recipe.part is Part.VAE:
-        vae = load_vae(model, torch.float32) if model else new_vae(recipe.seed)
+        vae = load_vae(model, torch.float32) if model else _linear_vae(recipe, trained)
         task: Any = VaeTask(vae.train(), trained, held, recipe)
     else:
         kept = Path(latents) if latents else pairs / ".latents"
@@ -80,6 +83,16 @@ def train(
     identity = key_of(pairs=[pair.name for pair in found], model=str(model))
     begun = fit(task, recipe, folder, identity=identity, progress=progress)
     return Trained(folder / "model", recipe.steps, begun)
+
+
+def _linear_vae(recipe: Recipe, pairs: Sequence[PairFiles]) -> AutoencoderKLCogVideoX:
+    vae = new_vae(recipe.seed)
+    chosen = pairs[:: -(-len(pairs) // _LOOKED_AT)]
+    films = (
+        torch.from_numpy(read_video(pair.source)[:9]).movedim(-1, 0)[None].float() / 255 for pair in chosen
+    )
+    begin_linear(vae, (video_pixels(film, None) for film in films))
+    return vae
 
 
 def _painter(

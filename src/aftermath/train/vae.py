@@ -33,14 +33,16 @@ class VaeLoss(torch.nn.Module):
     which keeps edges sharp (Mathieu et al. 2016), and of those between the channels, without which a young network
     sees no colours for thousands of steps; and a little Kullback-Leibler divergence."""
 
-    def __init__(self, vae: AutoencoderKLCogVideoX) -> None:
+    def __init__(self, vae: AutoencoderKLCogVideoX, *, decoder_only: bool = False) -> None:
         super().__init__()
-        self.vae = vae
+        self.vae, self._decoder_only = vae, decoder_only
+        vae.encoder.requires_grad_(not decoder_only)
 
     def forward(self, pixels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """``pixels`` (B, 3, T, H, W) in [-1, 1], T = 4k+1 of one chunk; ``noise`` standard normal, of the latents'
         shape (B, C, T', h, w)."""
-        moments, _ = self.vae.encoder(pixels)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._decoder_only):
+            moments, _ = self.vae.encoder(pixels)
         posterior = DiagonalGaussianDistribution(moments)
         latents = (posterior.mean + posterior.std * noise) * self.vae.config["scaling_factor"]
         frames = torch.cat(list(decoded_chunks(self.vae, latents.transpose(1, 2))), dim=2)
@@ -53,8 +55,8 @@ class VaeLoss(torch.nn.Module):
 class VaeTask:
     """Crops of ``recipe.crop`` pixels and ``recipe.num_frames`` frames of the videos of ``pairs``.
 
-    ``held``: pairs that are only looked at. The latents' scale is measured on them whenever the model is saved, so that
-    they have a standard deviation of about 1, which the noise schedule counts on.
+    ``held``: pairs that are only looked at. Unless the encoder stays as it is, the latents' scale is measured on them
+    whenever the model is saved, so that they have a standard deviation of about 1, which the noise schedule counts on.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class VaeTask:
         held: Sequence[PairFiles],
         recipe: Recipe,
     ) -> None:
-        self.network = VaeLoss(vae)
+        self.network = VaeLoss(vae, decoder_only=recipe.decoder_only)
         self._vae, self._recipe, self._held = vae, recipe, held
         self._videos = [path for pair in pairs for path in (pair.source, pair.truth)]
 
@@ -131,7 +133,7 @@ class VaeTask:
     def save(self, folder: Path) -> None:
         """See `Task`."""
         used = self._vae.config["scaling_factor"]
-        if self._held:
+        if self._held and not self._recipe.decoder_only:
             with torch.no_grad():
                 spread = torch.cat([encode(self._vae, self._whole(pair)) for pair in self._held]).std() / used
             self._vae.register_to_config(scaling_factor=round(1 / float(spread), 4))

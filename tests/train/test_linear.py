@@ -1,0 +1,68 @@
+"""The VAE that begins as a linear transform."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra train is not installed")
+
+from torch.nn import functional  # noqa: E402
+
+from aftermath.render.void.decode import decode  # noqa: E402
+from aftermath.render.void.encode import encode  # noqa: E402
+from aftermath.train.linear import begin_linear  # noqa: E402
+from aftermath.train.nano import new_vae  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def film(seed: int, frames: int = 9) -> torch.Tensor:
+    """Soft coloured cloth drawn sideways, one pixel a frame: (1, 3, T, 48, 64) in [-1, 1]."""
+    noise = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 3, 80, 110), np.float32))
+    soft = functional.avg_pool2d(functional.avg_pool2d(noise, 11, 1), 11, 1)
+    soft = 0.5 * soft / soft.std()
+    return torch.stack([soft[..., :48, t : t + 64] for t in range(frames)], dim=2).clamp(-1, 1)
+
+
+def decibels(found: torch.Tensor, truth: torch.Tensor) -> float:
+    return -10 * math.log10(float(functional.mse_loss(found, truth)) / 4)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    made = new_vae(0)
+    begin_linear(made, [film(seed) for seed in range(4)])
+    return made.eval()
+
+
+def test_colours_and_shapes_are_there_before_anything_is_learnt(vae):
+    unseen = film(9, 13)
+    latents = encode(vae, unseen)
+    found = decode(vae, latents)
+    assert decibels(found, unseen) > 22
+    # the colour of each place, not its brightness alone
+    chroma, true_chroma = found - found.mean(dim=1, keepdim=True), unseen - unseen.mean(dim=1, keepdim=True)
+    assert float((chroma * true_chroma).sum() / (chroma.norm() * true_chroma.norm())) > 0.97
+    assert 0.7 < float(latents.std()) < 1.4
+    with torch.no_grad():
+        plain = new_vae(0).eval()
+        assert decibels(decode(plain, encode(plain, unseen)), unseen) < 18
+
+
+def test_the_encoder_is_linear_and_blocks_that_add_nothing_are_left_out_without_a_trace(vae):
+    one, other = film(5), film(6)
+    with torch.no_grad():
+        mean = (encode(vae, one) + encode(vae, other)) / 2
+        assert torch.allclose(encode(vae, (one + other) / 2), mean, atol=2e-3)
+        whole = vae.encoder.down_blocks[0].resnets[0]
+        fast = encode(vae, one)
+        # a weight that is not zero brings the block back; one that small changes nothing else
+        whole.conv2.conv.weight[0, 0, 0, 0, 0] = 1e-12
+        assert torch.allclose(encode(vae, one), fast, atol=1e-6)
+        whole.conv2.conv.weight[0, 0, 1, 1, 1] = 1.0
+        assert not torch.allclose(encode(vae, one), fast, atol=1e-2)
+        whole.conv2.conv.weight.zero_()
+        assert torch.equal(encode(vae, one), fast)
