@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 
 from aftermath.config import Codec, Engine, MaskOptions, ReasonerName, RemoveOptions
 from aftermath.engines import choose_engine, missing
-from aftermath.errors import InputError
+from aftermath.errors import InputError, extra_needed
 from aftermath.eyes import check_eyes, choose_segmenter
 from aftermath.provenance import versions
 from aftermath.reasoners import check_reasoner
@@ -25,6 +26,14 @@ _ENCODERS = {
     Codec.FFV1: "ffv1",
     Codec.PNG: "png",
 }
+
+
+_COMMANDS = {
+    "generate": (("mujoco",), "data"),
+    "train": (("torch", "diffusers", "transformers", "accelerate", "peft", "tensorboard"), "train"),
+    "batch --ray": (("ray",), "scale"),
+}
+"""What needs an extra, by the modules it looks for."""
 
 
 def examine() -> dict[str, Any]:
@@ -43,6 +52,7 @@ def examine() -> dict[str, Any]:
         "card": _card(),
         "segmenter": "{}: {}".format(*choose_segmenter(MaskOptions())),
         "words": _words(),
+        "commands": {name: _command(parts, extra) for name, (parts, extra) in _COMMANDS.items()},
         "reasoners": {str(name): _reasoner(name) for name in (ReasonerName.GEMINI, ReasonerName.OPENAI)},
     }
 
@@ -61,6 +71,7 @@ def report(found: dict[str, Any], *, as_json: bool) -> None:
     lines += [f"{'graphics card':<32} {found['card'] or 'none seen'}"]
     lines += [f"{'segmenter auto':<32} takes {found['segmenter']}"]
     lines += [f"{'finding by words (--text)':<32} {found['words']}"]
+    lines += [f"{name:<32} {state}" for name, state in found["commands"].items()]
     lines += [f"{'reasoner ' + name:<32} {state}" for name, state in found["reasoners"].items()]
     typer.echo("\n".join(lines))
 
@@ -71,6 +82,11 @@ def _words() -> str:
     except InputError as error:
         return f"{error.allowed}; {error.remedy}"
     return "ready"
+
+
+def _command(parts: tuple[str, ...], extra: str) -> str:
+    lacking = [part for part in parts if find_spec(part) is None]
+    return extra_needed(f"lacks {', '.join(lacking)}, and", extra) if lacking else "ready"
 
 
 def _reasoner(name: ReasonerName) -> str:

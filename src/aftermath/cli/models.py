@@ -25,8 +25,12 @@ _Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came 
 def list_command(to: _To = None, debug: _Debug = False) -> None:
     """Say which models there are, and which of them are on this machine, where, and how large."""
     with guarded(debug=debug):
-        from aftermath.models import KNOWN, present
+        from aftermath.models import KNOWN, NANO, located, present
 
+        folder = located(NANO)
+        if folder.is_dir():
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            typer.echo(f"{NANO:<40} {size / 1e9:.2f} GB in the package (our own, small, for a processor)")
         for model in KNOWN:
             files = present(model.name, to)
             size = sum(path.stat().st_size for path in files.values())
