@@ -16,6 +16,7 @@ from aftermath.config import Codec, Engine, RemoveOptions
 from aftermath.core import Quadmask
 from aftermath.errors import AftermathError, InputError
 from aftermath.evaluate.pairs import Pair, PairFiles, read_video
+from aftermath.loaded import LoadedModels
 from aftermath.media.decode import probe
 from aftermath.media.masks import write_masks
 
@@ -192,6 +193,7 @@ class EngineSystem:
     given: Given = Given.QUADMASK
     say_falls: bool = False
     passes: int = 1
+    models: LoadedModels = field(default_factory=LoadedModels, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -220,6 +222,7 @@ class EngineSystem:
                 affected=falls,
                 prompt=prompt,
                 options=options,
+                models=self.models,  # loaded once for all pairs
             )
             return fitted(read_video(target), float(probe(target).frame_rate), pair)
         except AftermathError as error:

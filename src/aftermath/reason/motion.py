@@ -9,15 +9,14 @@ import cv2
 import numpy as np
 
 from aftermath.core import Action, AffectedObject, Box, Category, Clip, PathPoint, Plan
-from aftermath.core.channels import channel_max, channel_min
 from aftermath.errors import InputError
 from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
 from aftermath.reason.events import Cause, Event, Mover, find_event, whole_centers
 from aftermath.reason.kinematics import fall_of, gaps, mask_centers
+from aftermath.reason.light import BLUR_PX, Light
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below, standing_on
-from aftermath.scene.analyse import plate_in_frame
 from aftermath.scene.base import CameraKind, Scene, Track
 from aftermath.scene.sprites import best_frame
 from aftermath.scene.tracks import difference
@@ -26,13 +25,8 @@ __all__ = ["MotionReasoner"]
 
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
-_FAINT, _VERY_FAINT = 0.45, 0.25  # of the object's own contrast: a reflection is paler than what it reflects
-_SCRAP_SHARE = 0.0004  # of the picture
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
-_LIGHT_KIND = 0.25  # of the changed light: less is the ragged rim of the other kind
-_TINTED = 0.12  # difference between the channels' ratios to the background
-_LIGHT_FRAMES, _BLUR_PX = 7, 4
 _LEFT_SHARE = 0.03  # of a thing: what differs from its rest by less is still at rest
 _DOT_SHARE = 0.0001  # of the picture: so little is no thing that a user could mean
 _GRAVITY_M_S2 = 9.81
@@ -62,8 +56,10 @@ class MotionReasoner:
     ) -> Reasoning:
         """Find what would be different without ``primary``, boolean (T, H, W); see `Reasoner.reason`."""
         view = _View(clip, primary, scene, self._picture_height_m)
-        attached = [t for t in scene.tracks if view.is_light(t)]
-        things = [t for t in scene.tracks if t not in attached and view.is_large_enough(t)][:_MAX_THINGS]
+        attached = [t for t in scene.tracks if view.kinds.is_light(t)]
+        things = [t for t in scene.tracks if t not in attached and view.kinds.is_large_enough(t)][
+            :_MAX_THINGS
+        ]
         light = view.light(attached, things)
         findings = [view.told(hint, number) for number, hint in enumerate(hints)]
         settled = {finding.thing.id for finding in findings}
@@ -107,62 +103,8 @@ class _View:
         self.clip, self.primary, self.scene = clip, primary, scene
         self.picture_height_m = picture_height_m
         self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
+        self.kinds = Light(clip, primary, scene, self.object)
         self.cast: np.ndarray | None = None  # the object's shadow, boolean (T, H, W), once it is found
-
-    def is_light(self, track: Track) -> bool:
-        """A solid-looking piece that is light all the same: a reflection, or the deep part of a shadow."""
-        frames = np.flatnonzero(track.seen & np.isfinite(self.object.centers[:, 0]))
-        if frames.size == 0:
-            return False
-        return self.is_faint_copy(track, frames) or self.is_deep_shadow(track, frames)
-
-    def is_faint_copy(self, track: Track, frames: np.ndarray) -> bool:
-        """It travels with the object like something held, but differs from the background far less than it.
-
-        The paler it is the more it may waver: what a floor mirrors breaks up at every joint. A scrap need not be
-        pale: too small to be held, it is the edge of a shadow.
-        """
-        here, there = track.centers_px[frames], self.object.centers[frames]
-        travelled = np.ptp(there, axis=0).max()
-        if frames.size < 3 or travelled < 3:
-            return False
-        apart = max(0.0, np.ptp(here - there, axis=0).max() - 3) / travelled
-        if not self.is_large_enough(track) and apart < 0.2:
-            return True
-        t = int(frames[np.argmax(track.areas_px[frames])])
-        paleness = self.contrast(self.scene.mask(track)[t], t) / max(1.0, self.contrast(self.primary[t], t))
-        return (paleness < _FAINT and apart < 0.4) or (paleness < _VERY_FAINT and apart < 0.65)
-
-    def contrast(self, mask: np.ndarray, t: int) -> float:
-        """Mean difference from the background inside ``mask`` of frame ``t``, levels of 255."""
-        scene = self.scene
-        to_plate, bend = scene.camera.to_plate[t], scene.bend(t)
-        plate, known = plate_in_frame(scene.plate, scene.seen, to_plate, mask.shape, bend)
-        use = mask & known
-        if not use.any():
-            return 0.0
-        return float(np.abs(self.clip.frames[t][use].astype(np.int16) - plate[use]).mean())
-
-    def is_deep_shadow(self, track: Track, frames: np.ndarray) -> bool:
-        """It never moves of itself and is there only while the object rests beside it."""
-        centers = track.centers_px[frames]
-        if np.ptp(centers, axis=0).max() > 0.35 * np.sqrt(track.areas_px[frames].max()) + 2:
-            return False
-        if frames.size == len(self.clip):
-            return False
-        t = frames[len(frames) // 2]
-        near = cv2.dilate(self.primary[t].astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
-        if not (self.scene.mask(track)[t] & near).any():
-            return False
-        here = self.object.centers[frames]
-        rested = np.ptp(here, axis=0).max() < 0.3 * self.object.size_px
-        return bool(rested and np.nanmax(np.linalg.norm(self.object.centers - here[0], axis=1)) > 3)
-
-    def is_large_enough(self, track: Track) -> bool:
-        """Whether it is more than a scrap left over from something else."""
-        return bool(
-            np.median(track.areas_px[track.seen]) >= _SCRAP_SHARE * self.clip.width * self.clip.height
-        )
 
     def mover(self, track: Track) -> Mover:
         """``track`` with its mask."""
@@ -196,7 +138,7 @@ class _View:
         if rest is None or self.scene.camera.kind is not CameraKind.STILL:
             return changed
         pose = cv2.dilate(mover.mask[rest].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        border = np.ones((2 * _BLUR_PX + 1, 2 * _BLUR_PX + 1), np.uint8)
+        border = np.ones((2 * BLUR_PX + 1, 2 * BLUR_PX + 1), np.uint8)
         first = changed
         while first - 1 > rest:
             free = pose & (cv2.dilate(self.primary[first - 1].astype(np.uint8), border) == 0)
@@ -247,7 +189,7 @@ class _View:
     def seen_pull(self) -> float | None:
         """The pull on things that are seen to fall, px a second squared; None where nothing falls."""
         of_height = _GRAVITY_M_S2 * self.clip.height
-        movers = [self.mover(t) for t in self.scene.tracks if self.is_large_enough(t)]
+        movers = [self.mover(t) for t in self.scene.tracks if self.kinds.is_large_enough(t)]
         pulls = []
         for mover in [self.object, *movers[:_MAX_THINGS]]:
             centers = whole_centers(mover)
@@ -312,7 +254,7 @@ class _View:
         if mask.sum() < 40:
             return []
         frames = np.flatnonzero(mask.any(axis=(1, 2)))
-        name, why = self.kind_of_light(mask)
+        name, why = self.kinds.kind_of_light(mask)
         thing = AffectedObject(
             id="light",
             noun=name,
@@ -334,46 +276,6 @@ class _View:
         for mask, labels in zip(out, self.scene.labels, strict=True):
             mask[:] = np.isin(labels, [track.label for track in tracks])
         return out
-
-    def kind_of_light(self, mask: np.ndarray) -> tuple[str, str]:
-        """What to call it, and why it goes."""
-        t = int(mask.sum(axis=(1, 2)).argmax())
-        shown = np.flatnonzero(mask.any(axis=(1, 2)))
-        sampled = shown[np.linspace(0, len(shown) - 1, _LIGHT_FRAMES).astype(int)]
-        dimmed, tinted = np.median([self.changes_of_light(mask[i], int(i)) for i in sampled], axis=0)
-        if max(dimmed, tinted) < _LIGHT_KIND:  # the plate holds it too: compare with what lies beside
-            beside = cv2.dilate(mask[t].astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
-            beside &= ~mask[t] & ~self.primary[t]
-            frame = self.clip.frames[t].astype(np.float32)
-            darker = beside.any() and frame[mask[t]].mean() < 0.97 * frame[beside].mean()
-            dimmed, tinted = float(darker), float(not darker)
-        shadow, color = dimmed >= _LIGHT_KIND, tinted >= _LIGHT_KIND
-        noun = "shadow with reflection" if shadow and color else "shadow" if shadow else "reflection or glow"
-        return (
-            f"{noun} of the object",
-            "touches the object, lets the background show through, and comes and goes with it",
-        )
-
-    def changes_of_light(self, mask: np.ndarray, t: int) -> tuple[float, float]:
-        """Shares of ``mask``, boolean (H, W), that are evenly dimmed, and that are tinted or lit, in frame ``t``.
-
-        A shadow takes from all channels alike; a reflection or a glow brings the object's colour. The object's
-        blurred border does so too, and is left out.
-        """
-        scene = self.scene
-        to_plate, bend = scene.camera.to_plate[t], scene.bend(t)
-        plate, known = plate_in_frame(scene.plate, scene.seen, to_plate, mask.shape, bend)
-        border = np.ones((2 * _BLUR_PX + 1, 2 * _BLUR_PX + 1), np.uint8)
-        use = mask & known & (cv2.dilate(self.primary[t].astype(np.uint8), border) == 0)
-        if not use.any():
-            return 0.0, 0.0
-        here, there = (
-            cv2.GaussianBlur(x.astype(np.float32), (0, 0), 1.5) for x in (self.clip.frames[t], plate)
-        )
-        ratio = ((here + 3) / (there + 3))[use]
-        most = channel_max(ratio)
-        uneven = most - channel_min(ratio) > _TINTED
-        return float((~uneven & (most < 0.95)).mean()), float((uneven | (most > 1.05)).mean())
 
     def told(self, hint: Hint, number: int) -> _Finding:
         """What the user said about the thing at a pixel."""
