@@ -13,8 +13,9 @@ from torch.nn import functional  # noqa: E402
 
 from aftermath.render.void.decode import decode  # noqa: E402
 from aftermath.render.void.encode import encode  # noqa: E402
-from aftermath.train.linear import begin_linear  # noqa: E402
-from aftermath.train.nano import new_vae  # noqa: E402
+from aftermath.train.linear import begin_copying, begin_linear  # noqa: E402
+from aftermath.train.nano import new_scheduler, new_transformer, new_vae  # noqa: E402
+from aftermath.train.painter import PainterLoss  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,3 +67,28 @@ def test_the_encoder_is_linear_and_blocks_that_add_nothing_are_left_out_without_
         assert not torch.allclose(encode(vae, one), fast, atol=1e-2)
         whole.conv2.conv.weight.zero_()
         assert torch.equal(encode(vae, one), fast)
+
+
+def test_a_transformer_begins_by_painting_the_clip_again(vae):
+    latents = [encode(vae, film(seed, 13))[0] for seed in range(3)]
+    transformer = new_transformer(num_layers=1)
+    shown = encode(vae, film(7, 13))
+    loss = PainterLoss(transformer, new_scheduler())
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(shown.shape, generator=generator)
+    asked = {
+        "truth": shown,
+        "video": shown,
+        "mask": torch.randn(shown.shape, generator=generator),
+        "noise": noise,
+        "timesteps": torch.tensor([999]),
+        "embeds": torch.zeros(1, 1, 16),
+        "weights": torch.ones(1, shown.shape[1], 1, 1, 1),
+    }
+    with torch.no_grad():
+        nothing = float(loss(**asked))
+        begin_copying(transformer, latents)
+        assert float(loss(**asked)) < 0.3 * nothing
+        # what it is shown decides, not the noise
+        other = {**asked, "noise": torch.randn(shown.shape, generator=generator)}
+        assert float(loss(**other)) == pytest.approx(float(loss(**asked)), rel=0.05)

@@ -7,6 +7,8 @@ a large constant of either sign, by which the group is then divided whatever s i
 decoder begins as bilinear enlargement of the colours of each latent; what is finer it has to learn, for a nearest
 neighbour followed by a convolution cannot tell the pixels of a latent apart. The encoder may stay as it is, so that
 latents can be made, and a transformer trained on them, while the decoder learns.
+
+A transformer begins the same way: as one that paints the clip again as it was (`begin_copying`).
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
 from torch.nn import functional
 
-__all__ = ["begin_linear"]
+__all__ = ["begin_copying", "begin_linear"]
 
 _COLOURS = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]])
 _HAAR = torch.tensor([[[1.0, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
@@ -27,6 +30,10 @@ _TREND = 2.0  # how much more a trend counts than its energy says: little moves,
 _CONSTANT = 20.0  # in the encoder, which stays as it is
 _GENTLE = 4.0  # in the decoder, which learns: what reads it must not be torn by a small step
 _FEATURES = 15  # after the first halving: four Haar terms of three colours, and the trend of each
+_COPIED = (
+    100  # of a token's numbers: its first principal components, each twice, leave room for what is learnt
+)
+_STEADY = 4  # constants of either sign in a token
 _WHITENED = 0.5  # 0: terms as strong as they are, 1: all alike
 
 
@@ -166,3 +173,49 @@ def _embed(conv: Any, places: dict[int, int], *, keep: bool = False) -> None:
 def _blank(conv: Any) -> None:
     conv.weight.zero_()
     conv.bias.zero_()
+
+
+@torch.no_grad()
+def begin_copying(transformer: CogVideoXTransformer3DModel, videos: Iterable[torch.Tensor]) -> None:
+    """Let ``transformer`` (at least 208 wide, patches over time) say that the noisy clip is the one it is shown.
+
+    Of the velocity alpha noise - sigma truth it gives the second term at sigma = 1: minus the principal components of a
+    token of the clip; its blocks add nothing yet. ``videos``: latents (T', C, h, w), whose components are taken.
+    """
+    config = transformer.config
+    times, side, channels = config["patch_size_t"], config["patch_size"], config["out_channels"]
+    size = channels * times * side**2
+    tokens = torch.cat([_tokens(video.float(), times, side) for video in videos])
+    mean = tokens.mean(dim=0)
+    values, vectors = torch.linalg.eigh(torch.cov(tokens.T))
+    rows = vectors.flip(1)[:, :_COPIED].T
+    gain = (0.8 * _COPIED / float(values.flip(0)[:_COPIED].sum())) ** 0.5
+    constant = (3 * 2 * 0.8 * _COPIED / (2 * _STEADY)) ** 0.5  # three times the signals' own energy
+    width = transformer.proj_out.in_features
+    spread = ((2 * 0.8 * _COPIED + 2 * _STEADY * constant**2) / width) ** 0.5
+    embed, used = transformer.patch_embed.proj, 2 * _COPIED + 2 * _STEADY
+    embed.weight[:used], embed.bias[:used] = 0, 0  # type: ignore[index]
+    start = 2 * size  # after the noisy latents and the mask
+    for sign, first in ((1, 0), (-1, _COPIED)):
+        embed.weight[first : first + _COPIED, start:] = sign * gain * rows  # type: ignore[index]
+        embed.bias[first : first + _COPIED] = -sign * gain * (rows @ mean)  # type: ignore[index]
+    embed.bias[2 * _COPIED : 2 * _COPIED + _STEADY] = constant  # type: ignore[index]
+    embed.bias[2 * _COPIED + _STEADY : used] = -constant  # type: ignore[index]
+    blocks: Any = transformer.transformer_blocks
+    for block in blocks:
+        for norm in (block.norm1, block.norm2):
+            _blank(norm.linear)
+    _blank(transformer.norm_out.linear)
+    _blank(transformer.proj_out)
+    back = -rows.T * spread / gain / 2
+    transformer.proj_out.weight[:, :_COPIED] = back
+    transformer.proj_out.weight[:, _COPIED : 2 * _COPIED] = -back
+    transformer.proj_out.bias[:] = -mean
+
+
+def _tokens(latents: torch.Tensor, times: int, side: int) -> torch.Tensor:
+    """(T', C, h, w) as the transformer's patches take it: (tokens, C x times x side x side); the rest is cut off."""
+    num, channels, height, width = latents.shape
+    whole = latents[: num // times * times, :, : height // side * side, : width // side * side]
+    cut = whole.reshape(num // times, times, channels, height // side, side, width // side, side)
+    return cut.permute(0, 3, 5, 2, 1, 4, 6).reshape(-1, channels * times * side * side)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
 from diffusers.training_utils import EMAModel
 
@@ -95,7 +96,10 @@ def fit(
         dataloader_config=DataLoaderConfiguration(),
         cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
     )
-    return _Run(accelerator, task, recipe, folder, progress or (lambda *_: None)).go()
+    try:
+        return _Run(accelerator, task, recipe, folder, progress or (lambda *_: None)).go()
+    finally:
+        AcceleratorState._reset_state()  # it is one for the process, and the next run may want another precision
 
 
 def _same_run(recipe: Recipe, folder: Path, identity: str) -> None:

@@ -85,7 +85,7 @@ def new_vae(seed: int = 0, **changes: Any) -> AutoencoderKLCogVideoX:
 
 
 def new_transformer(seed: int = 0, **changes: Any) -> CogVideoXTransformer3DModel:
-    """With random weights, the same for the same seed; its output begins at zero."""
+    """With random weights, the same for the same seed; its output begins at zero. See `begin_copying`."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = CogVideoXTransformer3DModel(**{**_TRANSFORMER, **changes})

@@ -24,7 +24,7 @@ from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
 from aftermath.render.void.text import prompt_embeddings
 from aftermath.train.latents import Latents
-from aftermath.train.linear import begin_linear
+from aftermath.train.linear import begin_copying, begin_linear
 from aftermath.train.loop import Progress, fit
 from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
 from aftermath.train.painter import PainterTask
@@ -109,6 +109,9 @@ def _painter(
     latents, tried = (Latents(kept, pipe.vae, recipe, some) for some in (trained, held))
     latents.make(tell)
     tried.make(tell)
+    if not (located(model or BASE, offline=offline) / "transformer").is_dir():
+        step = -(-len(latents) // _LOOKED_AT)
+        begin_copying(pipe.transformer, (latents.read(i)["video"] for i in range(0, len(latents), step)))
     captions = sorted({"", *(some.caption(i) for some in (latents, tried) for i in range(len(some)))})
     embeds = _embeds(model or BASE, captions, offline) if not ours else _no_embeds(pipe)
     if recipe.checkpointing:
