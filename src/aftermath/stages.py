@@ -164,10 +164,6 @@ def paint(
         return ahead(frame.rgb() for frame in frames if only is None or frame.index in only)
 
     def write(steps: Steps) -> Mapping[str, Any]:
-        if engine is Engine.VOID and not prompt:
-            session.warn(
-                "no --prompt: the VOID model paints better when told what is seen without the object"
-            )
         fetch_weights(engine, options, session.steps("download"))
         job = Job(
             clip=session.clip,

@@ -144,7 +144,7 @@ def test_a_vae_is_trained_and_a_transformer_of_our_own_on_it(cli_here: Cli, pair
     assert "reads no words" in removed.stderr
     assert read_video(out).shape == (NUM_FRAMES, HEIGHT, WIDTH, 3)
     run = json.loads((tmp_path / "out.mkv.aftermath" / "run.json").read_text())
-    assert run["render"]["passes"] == [{"number": 1, "steps": 8, "guidance": 1.0}]
+    assert run["render"]["passes"] == [{"number": 1, "steps": 1, "guidance": 1.0}]
 
 
 def test_both_passes_of_the_published_shape_are_trained_and_painted_with(

@@ -46,7 +46,8 @@ class Latents:
         self._vae, self._recipe = vae, recipe
         self._samples = [(pair, size) for pair in pairs for size in recipe.sizes]
         self._folder = folder / key_of(
-            vae=fingerprint(vae),
+            encoder=fingerprint(vae.encoder),  # a better decoder leaves latents as they are
+            scale=vae.config["scaling_factor"],
             num_frames=recipe.num_frames,
             levels=str(recipe.levels),
             regions=str(recipe.regions),
@@ -172,5 +173,4 @@ def fingerprint(module: torch.nn.Module) -> str:
     for name, value in sorted(module.state_dict().items()):
         found.update(name.encode())
         found.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    scale = getattr(module, "config", {}).get("scaling_factor", "")
-    return f"{found.hexdigest()[:16]}-{scale}"
+    return found.hexdigest()[:16]

@@ -66,7 +66,9 @@ NANO_MANNER = Manner(
     window_frames=53,
     overlap_frames=16,
     least_frames=5,
-    passes=(PassManner(1, 8, 1.0, MaskLevels.FOUR),),
+    passes=(
+        PassManner(1, 1, 1.0, MaskLevels.FOUR),
+    ),  # one step gives the mean of what may be: blurred, not noisy
 )
 """How it is run."""
 

@@ -182,10 +182,11 @@ class _Writer:
         if recipe.lora_rank:
             self._write_lora(folder)
         dtype = torch.float16 if recipe.name.startswith("nano") else torch.bfloat16
-        plain = VoidPipeline(
-            None, None, _copied(pipe.vae, dtype), _merged(pipe.transformer, dtype), pipe.scheduler
-        )
+        plain = VoidPipeline(None, None, pipe.vae, _merged(pipe.transformer, dtype), pipe.scheduler)
         plain.save_pretrained(folder)
+        if (source / "vae").is_dir():  # as it was, number by number: latents are kept under its name
+            shutil.rmtree(folder / "vae")
+            _linked(source / "vae", folder / "vae")
         if recipe.pass_number == 2:  # the first pass stays what it was
             (folder / "transformer").replace(folder / SECOND_PASS)
             _linked(source / "transformer", folder / "transformer")
@@ -207,13 +208,6 @@ class _Writer:
 
         layers: Any = get_peft_model_state_dict(self._pipe.transformer)
         VoidPipeline.save_lora_weights(folder / "lora", transformer_lora_layers=layers)
-
-
-def _copied(module: Any, dtype: torch.dtype) -> Any:
-    """The same module with its weights in another type, the first left as it is."""
-    copy = type(module).from_config(module.config)
-    copy.load_state_dict(module.state_dict())
-    return torch.nn.Module.to(copy, dtype)
 
 
 def _merged(transformer: Any, dtype: torch.dtype) -> Any:

@@ -204,8 +204,11 @@ class VoidRenderer:
         with steps.timed("text"):
             wanted, other = prompt_embeddings(model, [job.prompt, ""], offline=settings.offline)
         picture_px = view.size[0] * view.size[1]
-        if job.prompt and not reads_words(model, offline=settings.offline):
+        reads = reads_words(model, offline=settings.offline)
+        if job.prompt and not reads:
             job.warn(f"{model} reads no words: the prompt changes nothing")
+        if reads and not job.prompt:
+            job.warn("no --prompt: the VOID model paints better when told what is seen without the object")
         if self._kept:  # what lies there takes of the memory that the choice would go by
             (placement, pipe), *_ = self._kept.values()
             pipe.vae.disable_tiling()
