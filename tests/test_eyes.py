@@ -84,8 +84,8 @@ def test_models_that_see_are_listed_verified_and_fetched_only_by_name(
     for folder, name in ((None, SAM2), (own, DINO)):
         commands.list_command(folder)
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 5
-        assert [line.split()[0] for line in lines if "not here" not in line] == [name]
+        assert len(lines) == 6
+        assert [line.split()[0] for line in lines if "not here" not in line] == [models.NANO, name]
         commands.verify_command(folder)
         assert capsys.readouterr().out.count("all numbers finite") == 1
 

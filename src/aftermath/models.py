@@ -160,7 +160,7 @@ def here(model: str | Path) -> Path | None:
     if isinstance(model, Path) or not _NAME.fullmatch(model):
         raise InputError(
             f"model {str(model)!r}",
-            f"it must be {NANO}, a folder or file that is there, or a name on the hub such as {BASE}",
+            f"it must be a folder or file that is there, or a name on the hub such as {BASE}",
         )
     return None
 

@@ -289,7 +289,7 @@ def test_bad_words_get_one_line(cli_here: Cli, pairs: Path, nano: Path, tmp_path
     for words, expected in (
         (["train", "nano_pass3", str(pairs), "-o", "x"], "must be one of void_pass1, void_pass2, nano_vae"),
         (base, "train one with: aftermath train nano_vae"),
-        ([*base, "--model", "nowhere"], "it must be nano, a folder or file that is there"),
+        ([*base, "--model", "nowhere"], "it must be a folder or file that is there"),
         ([*base, "--model", str(nano), "--steps", "0"], "must be 1 or more"),
         ([*base, "--model", str(nano), "--set", "size=3"], "NAME one of"),
         ([*base, "--model", str(nano), "--set", "sizes=[[191,336]]"], "multiples of 16"),
