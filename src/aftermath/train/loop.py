@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DataLoaderConfiguration
 from diffusers.training_utils import EMAModel
 
 from aftermath.ahead import ahead
@@ -93,7 +96,6 @@ def fit(
     accelerator = Accelerator(
         mixed_precision=str(recipe.precision),
         gradient_accumulation_steps=recipe.accumulate,
-        dataloader_config=DataLoaderConfiguration(),
         cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
     )
     try:
@@ -142,11 +144,15 @@ class _Run:
 
             self._writer = SummaryWriter(str(self._folder / "logs"), purge_step=begun)
         self._progress("train", begun, recipe.steps)
+        if begun and accelerator.is_main_process and not (self._folder / "model").exists():
+            with self._averaged():  # the run was killed between its checkpoint and its model
+                self._write_model()
         batches, step = ahead(self._batches(begun)), begun
         try:
             for batch in batches:
-                self._step(step, batch)
-                step += 1
+                with _undivided():
+                    self._step(step, batch)
+                    step += 1
                 self._progress("train", step, recipe.steps)
                 last = step == recipe.steps
                 if step % recipe.save_every == 0 or last:
@@ -269,6 +275,31 @@ class _Run:
 
     def _averaged(self) -> _Averaged:
         return _Averaged(self._ema, self._trained)
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Put a first Ctrl-C or polite stop off until what is inside is done: half a step is none to go on from."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(kind: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(kind)
+
+    for kind in before:
+        signal.signal(kind, note)
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 class _Averaged:

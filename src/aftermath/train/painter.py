@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,13 @@ class PainterTask:
         self.network = PainterLoss(pipe.transformer, pipe.scheduler)
         self._pipe, self._latents, self._held = pipe, latents, held
         self._embeds, self._recipe, self._write = embeds, recipe, write
-        self._shapes = [latents.shape(index) for index in range(len(latents))]
+        shapes = [latents.shape(index) for index in range(len(latents))]
+        self._order = cache(lambda world: Order(shapes, recipe.batch * world, recipe.seed))
 
     def batch(self, step: int, rank: int, world: int) -> dict[str, torch.Tensor]:
         """See `Task`."""
         recipe = self._recipe
-        order = Order(self._shapes, recipe.batch * world, recipe.seed)
-        chosen = order.batch(step)[rank * recipe.batch : (rank + 1) * recipe.batch]
+        chosen = self._order(world).batch(step)[rank * recipe.batch : (rank + 1) * recipe.batch]
         rng = np.random.default_rng(step_seed(recipe.seed, step, rank))
         samples = [self._sample(index, rng) for index in chosen]
         batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

@@ -89,7 +89,8 @@ def _linear_vae(recipe: Recipe, pairs: Sequence[PairFiles]) -> AutoencoderKLCogV
     vae = new_vae(recipe.seed)
     chosen = pairs[:: -(-len(pairs) // _LOOKED_AT)]
     films = (
-        torch.from_numpy(read_video(pair.source)[:9]).movedim(-1, 0)[None].float() / 255 for pair in chosen
+        torch.from_numpy(read_video(pair.source)[: recipe.num_frames]).movedim(-1, 0)[None].float() / 255
+        for pair in chosen
     )
     begin_linear(vae, (video_pixels(film, None) for film in films))
     return vae
@@ -189,7 +190,7 @@ class _Writer:
             _linked(source / "vae", folder / "vae")
         if recipe.pass_number == 2:  # the first pass stays what it was
             (folder / "transformer").replace(folder / SECOND_PASS)
-            _linked(source / "transformer", folder / "transformer")
+            _write_first(source, folder, self._model, self._offline)
         elif (source / SECOND_PASS).is_dir():
             _linked(source / SECOND_PASS, folder / SECOND_PASS)
         if (source / "text_encoder").is_dir():
@@ -208,6 +209,19 @@ class _Writer:
 
         layers: Any = get_peft_model_state_dict(self._pipe.transformer)
         VoidPipeline.save_lora_weights(folder / "lora", transformer_lora_layers=layers)
+
+
+def _write_first(source: Path, folder: Path, model: str, offline: bool) -> None:
+    """The first pass beside a second: a saved pipeline's own, else the one that painting would take."""
+    if (source / "model_index.json").is_file() and _class_name(source) == VoidPipeline.__name__:
+        _linked(source / "transformer", folder / "transformer")
+    else:
+        first = load_pipeline(model or BASE, pass_number=1, text=False, offline=offline)
+        first.transformer.save_pretrained(folder / "transformer")
+
+
+def _class_name(folder: Path) -> str:
+    return str(json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name"))
 
 
 def _merged(transformer: Any, dtype: torch.dtype) -> Any:

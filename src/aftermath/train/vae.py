@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ __all__ = ["VaeLoss", "VaeTask"]
 
 _KL = 1e-6  # keeps the latents near a normal's range; more costs sharpness
 _DIFFERENCES = (2.0, 0.5, 0.5, 0.5)  # between channels, frames, rows, columns
+_LOOKED_AT = 13  # frames of a held pair: what the VAE reads at first
 _MASKS = 0.1  # of the crops are masks: the model sees them through the VAE too
 
 
@@ -69,12 +71,13 @@ class VaeTask:
         self.network = VaeLoss(vae, decoder_only=recipe.decoder_only)
         self._vae, self._recipe, self._held = vae, recipe, held
         self._videos = [path for pair in pairs for path in (pair.source, pair.truth)]
+        shapes = [None] * len(self._videos)  # crops are of one size
+        self._order = cache(lambda world: Order(shapes, recipe.batch * world, recipe.seed))
 
     def batch(self, step: int, rank: int, world: int) -> dict[str, torch.Tensor]:
         """See `Task`."""
         recipe = self._recipe
-        order = Order([0] * len(self._videos), recipe.batch * world, recipe.seed)
-        chosen = order.batch(step)[rank * recipe.batch : (rank + 1) * recipe.batch]
+        chosen = self._order(world).batch(step)[rank * recipe.batch : (rank + 1) * recipe.batch]
         rng = np.random.default_rng(step_seed(recipe.seed, step, rank))
         crops = np.stack([self._crop(read_video(self._videos[index]), rng) for index in chosen])
         pixels = video_pixels(torch.from_numpy(crops).movedim(-1, 1).float() / 255, None)
@@ -113,7 +116,8 @@ class VaeTask:
             frames = torch.cat([decode(self._vae, latents[None]) for latents in encode(self._vae, pixels)])
             error = float(functional.mse_loss(frames.clamp(-1, 1), pixels)) / 4
             numbers[f"psnr/{pair.name}"] = -10 * float(np.log10(max(error, 1e-10)))
-            both = torch.cat([pixels[0, :, [0, 6, 12]], frames[0, :, [0, 6, 12]]], dim=-1).clamp(-1, 1)
+            times = [0, pixels.shape[2] // 2, pixels.shape[2] - 1]
+            both = torch.cat([pixels[0, :, times], frames[0, :, times]], dim=-1).clamp(-1, 1)
             picture = ((both + 1) * 127.5).byte().permute(1, 2, 3, 0).cpu().numpy()
             pictures[pair.name] = np.concatenate(list(picture))
         if numbers:
@@ -121,14 +125,13 @@ class VaeTask:
         return Sheet(numbers, pictures)
 
     def _whole(self, pair: PairFiles) -> torch.Tensor:
-        """The first 13 frames as the model takes them, (1, 3, 13, H, W)."""
+        """The first 13 frames, or 4k+1 fewer, as the model takes them: (1, 3, T, H, W)."""
         height, width = self._recipe.sizes[0]
-        frames = [
-            cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-            for frame in read_video(pair.truth)[:13]
-        ]
-        video = torch.from_numpy(np.stack(frames)).movedim(-1, 0)[None].float() / 255
-        return video_pixels(video, None).to(self._vae.device)
+        video = read_video(pair.truth)
+        num = (min(len(video), _LOOKED_AT) - 1) // 4 * 4 + 1
+        frames = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in video[:num]]
+        pixels = torch.from_numpy(np.stack(frames)).movedim(-1, 0)[None].float() / 255
+        return video_pixels(pixels, None).to(self._vae.device)
 
     def save(self, folder: Path) -> None:
         """See `Task`."""
