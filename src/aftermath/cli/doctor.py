@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from aftermath.cli.train import TRAINING_PARTS
 from aftermath.config import Codec, Engine, MaskOptions, ReasonerName, RemoveOptions
 from aftermath.engines import choose_engine, missing
 from aftermath.errors import InputError, extra_needed
@@ -30,7 +31,7 @@ _ENCODERS = {
 
 _COMMANDS = {
     "generate": (("mujoco",), "data"),
-    "train": (("torch", "diffusers", "transformers", "accelerate", "peft", "tensorboard"), "train"),
+    "train": (TRAINING_PARTS, "train"),
     "batch --ray": (("ray",), "scale"),
 }
 """What needs an extra, by the modules it looks for."""

@@ -13,7 +13,10 @@ import typer
 from aftermath.cli.execute import guarded
 from aftermath.errors import InputError, extra_needed
 
-__all__ = ["train_command"]
+__all__ = ["TRAINING_PARTS", "train_command"]
+
+TRAINING_PARTS = ("torch", "diffusers", "transformers", "accelerate", "peft", "tensorboard")
+"""The modules that training needs."""
 
 
 def train_command(
@@ -95,8 +98,7 @@ def train_command(
 def _missing() -> str:
     from importlib.util import find_spec
 
-    parts = ("torch", "diffusers", "transformers", "accelerate", "peft", "tensorboard")
-    return ", ".join(part for part in parts if find_spec(part) is None)
+    return ", ".join(part for part in TRAINING_PARTS if find_spec(part) is None)
 
 
 def _changed(recipe: Any, changes: dict[str, Any], settings: list[str]) -> Any:
