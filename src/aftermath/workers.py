@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -92,23 +92,26 @@ def run_jobs(
     num_workers: int = 1,
     ray: str = "",
     card: bool = False,
+    apart: bool = False,
+    tries: int = 1,
     lost: Callable[[_Job], _Result] | None = None,
 ) -> Generator[tuple[int, _Result], None, None]:
     """Do the jobs, and say for each, in any order, which it was and what came of it.
 
     ``make`` is called once by every worker. It, jobs and results travel between processes, so all must be picklable,
-    and ``make`` a function of a module, or a partial of one. One worker on no Ray works in this process. ``ray``:
-    see `aftermath.cluster`. ``card``: on Ray, each worker takes a graphics card where the cluster has any.
+    and ``make`` a function of a module, or a partial of one. One worker on no Ray works in this process, unless
+    ``apart`` keeps it out of it. ``ray``: see `aftermath.cluster`. ``card``: on Ray, each worker takes a graphics card
+    where the cluster has any.
 
     What a job raises is raised here and ends the other workers, as leaving early does. Where a worker ends by itself,
-    ``lost`` says what came of its job and another worker goes on; without it that is an `AftermathError`. Raises as
-    `check_workers` does.
+    another goes on and its job is done again, ``tries`` times in all; then ``lost`` says what came of it, and without
+    that it is an `AftermathError`. Raises as `check_workers` does.
     """
     check_workers(num_workers, ray)
     num_workers = min(num_workers, len(jobs))
     if not jobs:
         return
-    if num_workers == 1 and not ray:
+    if num_workers == 1 and not ray and not apart:
         work = make()
         for at, job in enumerate(jobs):
             yield at, work(job)
@@ -119,7 +122,7 @@ def run_jobs(
         crew: Crew = RayCrew(make, ray, num_workers, card=card)
     else:
         crew = _Processes(make)
-    yield from _Foreman(crew, jobs, lost).run(num_workers)
+    yield from _Foreman(crew, jobs, lost, tries).run(num_workers)
 
 
 @dataclass
@@ -127,10 +130,11 @@ class _Foreman(Generic[_Job, _Result]):
     crew: Crew
     jobs: Sequence[_Job]
     lost: Callable[[_Job], _Result] | None
+    tries: int = 1
 
     def run(self, num_workers: int) -> Generator[tuple[int, _Result], None, None]:
         todo, held, at_once = deque(range(len(self.jobs))), dict[int, int](), True
-        left = len(self.jobs)
+        left, ends = len(self.jobs), Counter[int]()
         try:
             for _ in range(num_workers):
                 self.crew.start()
@@ -139,7 +143,14 @@ class _Foreman(Generic[_Job, _Result]):
                 at = held.pop(worker, None)
                 if answer is not None and answer.error is not None:
                     raise answer.error
-                if answer is None and (at is None or self.lost is None):
+                if answer is None and at is not None:
+                    ends[at] += 1
+                    if ends[at] < self.tries:
+                        todo.appendleft(at)
+                        at = None
+                    elif self.lost is None:
+                        raise AftermathError(LOST)
+                elif answer is None:
                     raise AftermathError(LOST)
                 if todo and answer is None:
                     self.crew.start()

@@ -147,13 +147,17 @@ def test_what_is_no_pair_of_ours_is_in_the_way(cli_here: Cli, tmp_path: Path) ->
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(
+def test_a_killed_worker_costs_nothing_and_a_killed_run_goes_on_to_the_same_bytes(
     pairs: Path, cli: Cli, environment: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "aftermath", "generate", str(out), *MADE, *TINY]
     running = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    _wait(lambda: any(out.glob(".*.part")) or running.poll() is not None)
+    for worker in _workers(running.pid):
+        os.kill(worker, signal.SIGSEGV)  # as graphics libraries do
     _wait(lambda: (out / NAMES[0]).exists() or running.poll() is not None)
+    assert running.poll() is None
     running.send_signal(signal.SIGKILL)
     running.wait()
     half = out / f".{NAMES[2]}.part"
@@ -162,6 +166,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     done = cli("generate", out, *MADE, *TINY)
     assert done.returncode == 0, done.stderr
     assert digests(out) == digests(pairs)
+
+
+def _workers(pid: int) -> list[int]:
+    """Of a running command, where processes can be listed."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    found = map(int, children.read_text().split()) if children.exists() else ()
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def _wait(ready: Callable[[], bool], limit_s: float = 120) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,7 +66,7 @@ def train_command(
 ) -> None:
     """Train on pairs of worlds. The same command goes on where a stopped one was.
 
-    More cards, ZeRO or FSDP are accelerate's: accelerate launch -m aftermath train ...
+    More cards, ZeRO or FSDP are accelerate's: accelerate launch -m aftermath train ... (processors: torchrun)
     """
     with guarded(debug=debug, as_json=as_json):
         lacking = _missing()
@@ -80,13 +81,16 @@ def train_command(
         changes = {name: value for name, value in named.items() if value is not None}
         wanted = _changed(recipe_named(recipe), changes, setting or [])
         given: dict[str, Any] = {"model": model, "latents": latents, "offline": offline}
-        if quiet or as_json or not sys.stderr.isatty():
+        silent = os.environ.get("RANK", "0") != "0"  # one of several processes, and not the one that tells
+        if quiet or silent or as_json or not sys.stderr.isatty():
             done = train(wanted, pairs, output, **given)
         else:
             from aftermath.cli.progress import bars
 
             with bars() as progress:
                 done = train(wanted, pairs, output, **given, progress=progress)
+        if silent:
+            return
         if as_json:
             told = {"model": str(done.model), "steps": done.steps, "begun": done.begun}
             typer.echo(json.dumps(told, ensure_ascii=False))

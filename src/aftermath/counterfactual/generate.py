@@ -20,6 +20,9 @@ from aftermath.workers import check_shared, check_workers, run_jobs
 __all__ = ["Generated", "generate", "list_pairs"]
 
 
+_TRIES = 3  # now and then, after dozens of scenes, a worker dies within the graphics library; its pair is made again
+
+
 @dataclass(frozen=True)
 class Generated:
     """``made`` now, ``kept`` from an earlier run, and ``rejected`` on the way to all of them."""
@@ -88,7 +91,8 @@ def generate(
     kept, tell = len(pairs) - len(missing), progress or (lambda *_: None)
     tell("pairs", kept, len(pairs))
     make = partial(_maker, folder.absolute())
-    for done, (at, count) in enumerate(run_jobs(make, missing, num_workers=num_workers, ray=ray), start=1):
+    made = run_jobs(make, missing, num_workers=num_workers, ray=ray, apart=True, tries=_TRIES)
+    for done, (at, count) in enumerate(made, start=1):
         check_shared(folder / pair_name(missing[at]), ray)
         rejected += count
         tell("pairs", kept + done, len(pairs))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from itertools import islice
+from dataclasses import replace
+from itertools import islice, permutations
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from aftermath.scene.raft import best_flow
 from aftermath.train.order import step_seed
 from aftermath.train.recipe import Recipe, Regions
 
-__all__ = ["Latents", "fingerprint"]
+__all__ = ["Latents", "fingerprint", "varied"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -44,7 +45,12 @@ class Latents:
         self, folder: Path, vae: AutoencoderKLCogVideoX, recipe: Recipe, pairs: Sequence[PairFiles]
     ) -> None:
         self._vae, self._recipe = vae, recipe
-        self._samples = [(pair, size) for pair in pairs for size in recipe.sizes]
+        self._samples = [
+            (pair, size, variant)
+            for pair in pairs
+            for size in recipe.sizes
+            for variant in range(recipe.variants)
+        ]
         self._folder = folder / key_of(
             encoder=fingerprint(vae.encoder),  # a better decoder leaves latents as they are
             scale=vae.config["scaling_factor"],
@@ -69,22 +75,26 @@ class Latents:
 
     def path(self, index: int) -> Path:
         """The file of one sample."""
-        pair, (height, width) = self._samples[index]
-        return self._folder / f"{pair.name}-{width}x{height}.safetensors"
+        pair, (height, width), variant = self._samples[index]
+        told = f"-{variant}" if variant else ""
+        return self._folder / f"{pair.name}-{width}x{height}{told}.safetensors"
 
-    def make(self, progress: Progress) -> None:
-        """Encode what is not there yet. Raises `InputError` where a pair cannot be used, by its name."""
-        missing = [index for index in range(len(self)) if not self._whole(index)]
+    def make(self, progress: Progress, rank: int = 0, world: int = 1) -> None:
+        """Encode what is not there yet, of it the part of process ``rank`` of ``world``.
+
+        Raises `InputError` where a pair cannot be used, by its name.
+        """
+        missing = [index for index in range(rank, len(self), world) if not self._whole(index)]
         if not missing:
             return
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             for done, index in enumerate(missing):
                 progress("encode", done, len(missing))
-                pair, size = self._samples[index]
+                pair, size, variant = self._samples[index]
                 part = self.path(index).with_suffix(f".{os.getpid()}.part")
                 try:
-                    save_file(self._encoded(load_pair(pair), size), part)
+                    save_file(self._encoded(varied(load_pair(pair), variant), size), part)
                     part.replace(self.path(index))
                 finally:
                     part.unlink(missing_ok=True)
@@ -146,6 +156,27 @@ class Latents:
             )
             found["noise"] = noise[0].half()
         return {name: value.contiguous() for name, value in found.items()}
+
+
+_COLOUR_ORDERS = tuple(permutations(range(3)))
+
+
+def varied(pair: Pair, variant: int) -> Pair:
+    """Another pair of the same scene: 0 as it is; odd ones mirrored, each two with other colours exchanged.
+
+    What ``things`` says of places is not carried over.
+    """
+    if not variant:
+        return pair
+    colours = list(_COLOUR_ORDERS[(variant + 1) // 2 % 6])
+    step = -1 if variant % 2 else 1
+    return replace(
+        pair,
+        source=np.ascontiguousarray(pair.source[:, :, ::step, colours]),
+        truth=np.ascontiguousarray(pair.truth[:, :, ::step, colours]),
+        quadmask=Quadmask(np.ascontiguousarray(np.stack(list(pair.quadmask))[:, :, ::step])),
+        things=(),
+    )
 
 
 def _changed(levels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -43,9 +43,9 @@ _VAE: dict[str, Any] = {
     "sample_width": 336,
 }
 _TRANSFORMER: dict[str, Any] = {
-    "num_attention_heads": 8,
+    "num_attention_heads": 12,
     "attention_head_dim": 32,
-    "num_layers": 7,
+    "num_layers": 6,
     "in_channels": 48,
     "out_channels": 16,
     "time_embed_dim": 128,

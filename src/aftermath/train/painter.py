@@ -136,7 +136,7 @@ class PainterTask:
                 kept["mask"],
                 kept["video"],
                 self._embeds(self._held.caption(index)),
-                num_inference_steps=_TRIED_STEPS,
+                num_inference_steps=1 if self._recipe.start_share == 1 else _TRIED_STEPS,
                 window_frames=self._recipe.num_frames,
             )
             device = self._pipe.vae.device

@@ -57,6 +57,7 @@ class Recipe:
     to what changes and its surroundings, as ``--focus auto`` does. ``crop``: (height, width) cut at random from that,
     near what changes; None for all of it. ``num_frames``: the longest clip; shorter ones keep their length, padded as
     when painting. ``batch``: clips a process and step. ``accumulate``: steps whose gradients are summed into one.
+    ``variants``: of each pair, the first as it is, the others mirrored by turns and with their colours exchanged.
     ``emphasis``: how many times more a place that changes counts. ``start_share``: of the clips that meet the noisiest
     step, where all is decided; the others meet a random one. ``degradation``: of warped noise, pass 2 alone.
     ``prompt_dropout``: share of the clips whose prompt is left out. ``lora_rank``: 0 trains all weights.
@@ -73,6 +74,7 @@ class Recipe:
     crop: tuple[int, int] | None = None
     num_frames: int = 85
     steps: int = 1000
+    variants: int = 1
     batch: int = 1
     accumulate: int = 1
     learning_rate: float = 1e-5
@@ -96,6 +98,7 @@ class Recipe:
     def __post_init__(self) -> None:
         checks: tuple[tuple[str, bool, str], ...] = (
             ("steps", self.steps >= 1, "must be 1 or more"),
+            ("variants", self.variants in range(1, 13), "must be from 1 to 12"),
             ("batch", self.batch >= 1, "must be 1 or more"),
             ("accumulate", self.accumulate >= 1, "must be 1 or more"),
             ("learning_rate", 0 < self.learning_rate <= 1, "must be above 0, and 1 at most"),

@@ -7,19 +7,23 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 from aftermath.counterfactual import check_trainable
 from aftermath.errors import InputError
 from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs, read_video
+from aftermath.media.files import explained
 from aftermath.media.runs import key_of
 from aftermath.models import BASE, located
 from aftermath.render.void.checkpoint import SECOND_PASS, load_pipeline, load_vae
 from aftermath.render.void.conditioning import video_pixels
+from aftermath.render.void.memory import keep_freed
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
 from aftermath.render.void.text import prompt_embeddings
@@ -34,6 +38,7 @@ from aftermath.train.vae import VaeTask
 __all__ = ["Trained", "train"]
 
 _LOOKED_AT = 24  # videos whose principal components a new VAE takes
+_EMBEDDED_AT_ONCE = 500  # at 4 MB each
 _LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -67,6 +72,8 @@ def train(
     Raises `InputError` for pairs that cannot be used, among them the held-out ones, and for another run in ``folder``;
     `WeightsError` for a model that does not fit; `TrainingDiverged`.
     """
+    if not torch.cuda.is_available():
+        keep_freed()
     folder, pairs, tell = Path(folder), Path(pairs), progress or (lambda *_: None)
     found = find_pairs(pairs)
     check_trainable([pair.source.parent for pair in found])
@@ -107,14 +114,18 @@ def _painter(
 ) -> PainterTask:
     ours = recipe.name.startswith("nano")
     pipe = _nano(model, recipe) if ours else _void(model, recipe, offline)
-    latents, tried = (Latents(kept, pipe.vae, recipe, some) for some in (trained, held))
-    latents.make(tell)
-    tried.make(tell)
+    latents = Latents(kept, pipe.vae, recipe, trained)
+    tried = Latents(kept, pipe.vae, replace(recipe, sizes=recipe.sizes[-1:], variants=1), held)
+    processes = PartialState(cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available())
+    for some in (latents, tried):
+        some.make(tell, processes.process_index, processes.num_processes)
+    processes.wait_for_everyone()
     if not (located(model or BASE, offline=offline) / "transformer").is_dir():
         step = -(-len(latents) // _LOOKED_AT)
         begin_copying(pipe.transformer, (latents.read(i)["video"] for i in range(0, len(latents), step)))
     captions = sorted({"", *(some.caption(i) for some in (latents, tried) for i in range(len(some)))})
-    embeds = _embeds(model or BASE, captions, offline) if not ours else _no_embeds(pipe)
+    with processes.main_process_first():  # the others find them on the disk
+        embeds = _embeds(model or BASE, captions, kept / "prompts", offline) if not ours else _no_embeds(pipe)
     if recipe.checkpointing:
         pipe.transformer.enable_gradient_checkpointing()
     if recipe.lora_rank:
@@ -154,9 +165,16 @@ def _void(model: str, recipe: Recipe, offline: bool) -> VoidPipeline:
     )
 
 
-def _embeds(model: str, captions: list[str], offline: bool) -> Callable[[str], torch.Tensor]:
-    known = dict(zip(captions, prompt_embeddings(model, captions, offline=offline), strict=True))
-    return known.__getitem__
+def _embeds(model: str, captions: list[str], folder: Path, offline: bool) -> Callable[[str], torch.Tensor]:
+    """Reads a caption's embeddings from ``folder``, where they are put first: those of many pairs fill no memory."""
+
+    def embedded(some: list[str]) -> list[torch.Tensor]:
+        return prompt_embeddings(model, some, offline=offline, folder=folder)
+
+    with explained(folder):
+        for first in range(0, len(captions), _EMBEDDED_AT_ONCE):
+            embedded(captions[first : first + _EMBEDDED_AT_ONCE])
+    return lru_cache(maxsize=64)(lambda caption: embedded([caption])[0])
 
 
 def _no_embeds(pipe: VoidPipeline) -> Callable[[str], torch.Tensor]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from aftermath.render.void.pipeline import VoidPipeline
 
-__all__ = ["Placement", "available_bytes", "choose", "free", "on_less", "place", "shrink"]
+__all__ = ["Placement", "available_bytes", "choose", "free", "keep_freed", "on_less", "place", "shrink"]
 
 _T = TypeVar("_T")
 
@@ -27,6 +29,7 @@ _BYTES = {Quantize.NONE: 2.0, Quantize.FP8: 1.1, Quantize.INT8: 1.1, Quantize.IN
 _VAE_BYTES = 500_000_000
 _WORK_BYTES_PX = 18_000  # what a chunk of eight frames takes in the VAE, for a pixel of the picture
 _ROOM = 0.9  # of what is free; the rest is lost between blocks
+_SMALL_BYTES = 1_000_000_000
 _EXACT = ("patch_embed", "norm", "time_embedding", "proj_out")  # small, and the picture hangs on them
 _LESS = {Memory.FULL: Memory.OFFLOAD, Memory.OFFLOAD: Memory.LOW, Memory.LOW: Memory.CPU}
 
@@ -153,6 +156,9 @@ def place(pipe: VoidPipeline, placement: Placement) -> None:
     """Put the parts of ``pipe``, which lie on the CPU, where they work."""
     device, mode = placement.device, placement.mode
     if mode is Memory.CPU:
+        parts = (pipe.transformer, pipe.vae)
+        if sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) < _SMALL_BYTES:
+            keep_freed()
         return
     if mode is Memory.FULL:
         pipe.to(device)
@@ -202,8 +208,28 @@ def _on(mode: Memory, placement: Placement) -> Placement:
     return Placement(mode, torch.device("cpu"), torch.float32, storage, placement.quantize)
 
 
+def keep_freed() -> None:
+    """Let this process keep the memory that it frees, until `free`: on Linux, where the C library is GNU's.
+
+    A small model on a processor asks for and returns hundreds of megabytes for every layer, and to have each page
+    cleared again by the kernel takes a third to a half of its time (`docs/benchmarks.md`). It costs what lies broken
+    up between, so large models do without.
+    """
+    mallopt = _libc("mallopt")
+    if mallopt is not None:
+        for name, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**26)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            mallopt(name, value)
+
+
+def _libc(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
 def free() -> None:
     """Give back what nobody holds any more."""
     gc.collect()
+    trim = _libc("malloc_trim")
+    if trim is not None:
+        trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -27,17 +27,19 @@ _ROOM_BYTES = 1 << 30
 
 
 def prompt_embeddings(
-    model: str | Path, texts: Sequence[str], *, offline: bool = False
+    model: str | Path, texts: Sequence[str], *, offline: bool = False, folder: Path | None = None
 ) -> list[torch.Tensor]:
     """(1, 226, D) for each text, on the CPU. Only what is not kept yet is encoded, and the encoder dropped again.
 
-    A model that reads no words gets the same (1, 1, D) for every text. Raises as `load_text_encoder` does.
+    ``folder``: where they are kept, `cache_folder` where it is None. A model that reads no words gets the same
+    (1, 1, D) for every text. Raises as `load_text_encoder` does.
     """
     if not reads_words(model, offline=offline):
         return [no_words(model, offline=offline)] * len(texts)
     files = text_encoder_files(model, offline=offline)
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    places = {text: cache_folder() / f"{key_of(encoder=identity, text=text)}.safetensors" for text in texts}
+    folder = folder or cache_folder()
+    places = {text: folder / f"{key_of(encoder=identity, text=text)}.safetensors" for text in texts}
     known = {text: kept for text, place in places.items() if (kept := _kept(place)) is not None}
     missing = [text for text in places if text not in known]
     if missing:
