@@ -23,6 +23,7 @@ pytest.importorskip("mujoco", reason="the extra data is not installed")
 from aftermath.core import Level
 from aftermath.counterfactual.label import quadmask_of, reason_to_reject, still_alike
 from aftermath.errors import InputError
+from aftermath.evaluate.pairs import find_pairs, read_video
 from aftermath.media.masks import read_quadmask
 from aftermath.media.video import read_frames
 from conftest import Cli
@@ -173,6 +174,27 @@ def _workers(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     found = map(int, children.read_text().split()) if children.exists() else ()
     return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_flat_pairs_are_drawn_the_same_each_time_and_kept(cli_here: Cli, tmp_path: Path) -> None:
+    words = ("--family", "flat", "--pairs", "4", "--seed", "30", *TINY)
+    for name in ("one", "two"):
+        done = cli_here("generate", tmp_path / name, *words, "--json")
+        assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    again = cli_here("generate", tmp_path / "one", *words, "--json")
+    assert json.loads(again.stdout)["made"] == 0
+    for pair in find_pairs(tmp_path / "one"):
+        seen, truth = read_video(pair.source), read_video(pair.truth)
+        assert seen.shape == truth.shape == (FRAMES, HEIGHT, WIDTH, 3)
+        mask = mask_of(pair.source.parent)
+        assert {Level.PRIMARY, Level.AFFECTED, Level.KEEP} <= set(np.unique(mask).tolist())
+        assert not np.isin(mask[0], (Level.AFFECTED, Level.OVERLAP)).any()
+        apart = np.abs(seen.astype(int) - truth).max(axis=-1)
+        assert (
+            np.percentile(apart[mask == Level.KEEP], 99) < 20
+        )  # what is kept is the same, but for grain and codec
+        assert apart[mask == Level.PRIMARY].mean() > 20
 
 
 def _wait(ready: Callable[[], bool], limit_s: float = 120) -> None:

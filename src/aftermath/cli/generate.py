@@ -23,7 +23,11 @@ def generate_command(
     pairs: Annotated[int, typer.Option(help="How many.")] = 8,
     seed: Annotated[int, typer.Option(help="The first pair's seed; the others follow.")] = 0,
     family: Annotated[
-        list[str] | None, typer.Option(help="Only this family; repeat for several. [default: all]")
+        list[str] | None,
+        typer.Option(
+            help="Only this family; repeat for several: collision, stopped, support, hanging, chain, container, actor, "
+            "soft, light, control; or flat, cut-outs drawn fast, without truth.json.  [default: all but flat]"
+        ),
     ] = None,
     workers: Workers = 1,
     ray: Ray = "",

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
+
 from aftermath.counterfactual.families import FAMILIES
+from aftermath.counterfactual.flat import FLAT, FLAT_FILES, write_flat
 from aftermath.counterfactual.pairs import PAIR_FILES, Wanted, make_pair, pair_name
 from aftermath.counterfactual.suite import HELD_OUT_SEEDS
 from aftermath.errors import InputError
@@ -42,7 +45,7 @@ def list_pairs(
     size: tuple[int, int] = (384, 224),
     held_out: bool = False,
 ) -> list[Wanted]:
-    """Which pairs these words mean: seeds from ``seed`` on, the families in turn (all of them where none is named).
+    """Which pairs these words mean: seeds from ``seed`` on, the families in turn (where none is named all but `FLAT`).
 
     Raises `InputError` for numbers out of range, an unknown family, or seeds of `HELD_OUT_SEEDS` not asked for.
     """
@@ -51,9 +54,9 @@ def list_pairs(
             raise InputError(f"--{name} {value}", f"must be {least} or more")
     if any(side < 32 or side % 2 for side in size):
         raise InputError(f"--size {size[0]}x{size[1]}", "both sides must be even, 32 or more")
-    unknown = [family for family in families if family not in FAMILIES]
+    unknown = [family for family in families if family not in (*FAMILIES, FLAT)]
     if unknown:
-        raise InputError(f"--family {unknown[0]}", f"must be one of {', '.join(FAMILIES)}")
+        raise InputError(f"--family {unknown[0]}", f"must be one of {', '.join((*FAMILIES, FLAT))}")
     if not held_out and seed < HELD_OUT_SEEDS.stop and seed + num_pairs > HELD_OUT_SEEDS.start:
         raise InputError(
             f"seeds {seed} to {seed + num_pairs - 1}",
@@ -113,7 +116,8 @@ def _prepare(folder: Path) -> None:
 def _cleared(folder: Path) -> bool:
     """Whether it was half a pair, files of ours lacking or empty and nothing else there, and is gone now."""
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()} if folder.is_dir() else {"": 0}
-    if not sizes.keys() <= set(PAIR_FILES) or all(sizes.get(name, 0) for name in PAIR_FILES):
+    ours = FLAT_FILES if folder.name.startswith(f"{FLAT}-") else PAIR_FILES
+    if not sizes.keys() <= set(ours) or all(sizes.get(name, 0) for name in ours):
         return False
     with explained(folder):
         shutil.rmtree(folder)
@@ -140,4 +144,12 @@ def _rejected_before(folder: Path, wanted: Wanted) -> int:
 def _maker(folder: Path) -> Callable[[Wanted], int]:
     """In a worker: make a pair, and say how many scenes were rejected on the way."""
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer gains nothing from more
-    return lambda wanted: make_pair(wanted, folder / pair_name(wanted))
+    cv2.setNumThreads(1)
+
+    def make(wanted: Wanted) -> int:
+        if wanted.family == FLAT:
+            write_flat(wanted.seed, folder / pair_name(wanted), wanted.size, wanted.num_frames)
+            return 0
+        return make_pair(wanted, folder / pair_name(wanted))
+
+    return make
