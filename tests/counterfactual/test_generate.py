@@ -191,9 +191,8 @@ def test_flat_pairs_are_drawn_the_same_each_time_and_kept(cli_here: Cli, tmp_pat
         assert {Level.PRIMARY, Level.AFFECTED, Level.KEEP} <= set(np.unique(mask).tolist())
         assert not np.isin(mask[0], (Level.AFFECTED, Level.OVERLAP)).any()
         apart = np.abs(seen.astype(int) - truth).max(axis=-1)
-        assert (
-            np.percentile(apart[mask == Level.KEEP], 99) < 20
-        )  # what is kept is the same, but for grain and codec
+        kept = apart[1:][mask[1:] == Level.KEEP]  # the mask's first frame tells no shadow
+        assert np.percentile(kept, 95) < 10  # grain and codec
         assert apart[mask == Level.PRIMARY].mean() > 20
 
 
