@@ -133,6 +133,7 @@ def test_both_forms_are_read(tmp_path: Path) -> None:
     drawn.write_pair(tmp_path / "a")
     drawn.write_pair(tmp_path / "b", training_form=True, family="pushes")
     (tmp_path / "else").mkdir()
+    drawn.write_pair(tmp_path / ".c.part")  # being made, or left over
     assert [(one.name, one.family) for one in find_pairs(tmp_path)] == [("a", ""), ("b", "pushes")]
     assert load_pair(find_pairs(tmp_path / "b")[0]).things[0].name == "blue <disc>"
 

@@ -93,7 +93,11 @@ def find_pairs(folder: Path) -> list[PairFiles]:
         raise InputError(str(folder), "no such folder", "give a folder of pairs, or one pair")
     if _form(folder):
         return [_describe(folder.resolve())]
-    found = [_describe(entry) for entry in sorted(folder.iterdir()) if entry.is_dir() and _form(entry)]
+    found = [
+        _describe(entry)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith(".") and _form(entry)  # half a pair, perhaps being made
+    ]
     if not found:
         raise InputError(
             str(folder),
