@@ -96,7 +96,9 @@ def find_pairs(folder: Path) -> list[PairFiles]:
     found = [
         _describe(entry)
         for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith(".") and _form(entry)  # half a pair, perhaps being made
+        if entry.is_dir()
+        and not entry.name.startswith(".")
+        and _form(entry)  # half a pair, perhaps being made
     ]
     if not found:
         raise InputError(
