@@ -24,8 +24,9 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny import save_tiny_model  # noqa: E402
 
 from aftermath.errors import InputError  # noqa: E402
-from aftermath.evaluate.pairs import read_video  # noqa: E402
+from aftermath.evaluate.pairs import find_pairs, load_pair, read_video  # noqa: E402
 from aftermath.render.void.checkpoint import load_pipeline  # noqa: E402
+from aftermath.train.latents import varied  # noqa: E402
 from aftermath.train.loop import Sheet, TrainingDiverged, fit  # noqa: E402
 from aftermath.train.order import Order  # noqa: E402
 from aftermath.train.recipe import Recipe, nano_pass1, recipe_named  # noqa: E402
@@ -221,6 +222,17 @@ def test_a_lora_changes_little_and_is_merged_into_what_is_written(
     assert changed
     assert all(".attn1.to_" in name for name in changed)
     assert (done.model / "lora" / "pytorch_lora_weights.safetensors").is_file()
+
+
+def test_variants_are_mirrored_and_in_other_colours_and_all_twelve_differ(pairs: Path):
+    pair = load_pair(find_pairs(pairs)[0])
+    assert varied(pair, 0) is pair
+    mirrored = varied(pair, 1)
+    assert np.array_equal(np.sort(mirrored.truth[:, :, ::-1], axis=-1), np.sort(pair.truth, axis=-1))
+    assert np.array_equal(np.stack(list(mirrored.quadmask))[:, :, ::-1], np.stack(list(pair.quadmask)))
+    coloured = varied(pair, 2)
+    assert np.array_equal(np.sort(coloured.source, axis=-1), np.sort(pair.source, axis=-1))
+    assert len({varied(pair, number).source.tobytes() for number in range(12)}) == 12
 
 
 def test_every_sample_comes_once_an_epoch_and_shapes_are_not_mixed():
