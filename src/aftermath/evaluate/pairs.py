@@ -93,13 +93,9 @@ def find_pairs(folder: Path) -> list[PairFiles]:
         raise InputError(str(folder), "no such folder", "give a folder of pairs, or one pair")
     if _form(folder):
         return [_describe(folder.resolve())]
-    found = [
-        _describe(entry)
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir()
-        and not entry.name.startswith(".")
-        and _form(entry)  # half a pair, perhaps being made
-    ]
+    entries = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+    # a hidden one is half a pair, perhaps being made
+    found = [_describe(entry) for entry in entries if entry.name[0] != "." and _form(entry)]
     if not found:
         raise InputError(
             str(folder),

@@ -72,7 +72,7 @@ def train(
     Raises `InputError` for pairs that cannot be used, among them the held-out ones, and for another run in ``folder``;
     `WeightsError` for a model that does not fit; `TrainingDiverged`.
     """
-    if not torch.cuda.is_available():
+    if recipe.name.startswith("nano") and not torch.cuda.is_available():
         keep_freed()
     folder, pairs, tell = Path(folder), Path(pairs), progress or (lambda *_: None)
     found = find_pairs(pairs)
