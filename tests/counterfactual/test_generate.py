@@ -21,6 +21,7 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 pytest.importorskip("mujoco", reason="the extra data is not installed")
 
 from aftermath.core import Level
+from aftermath.counterfactual.flat import draw_flat
 from aftermath.counterfactual.label import quadmask_of, reason_to_reject, still_alike
 from aftermath.errors import InputError
 from aftermath.evaluate.pairs import find_pairs, read_video
@@ -194,6 +195,12 @@ def test_flat_pairs_are_drawn_the_same_each_time_and_kept(cli_here: Cli, tmp_pat
         kept = apart[1:][mask[1:] == Level.KEEP]  # the mask's first frame tells no shadow
         assert np.percentile(kept, 95) < 10  # grain and codec
         assert apart[mask == Level.PRIMARY].mean() > 20
+
+
+def test_what_a_bystander_of_a_flat_pair_hides_is_not_the_object() -> None:
+    pair = draw_flat(2003, (88, 48), 9)  # a ball stands before the bottle
+    apart = np.abs(pair.seen.astype(int) - pair.truth).max(axis=-1)
+    assert (apart[pair.quadmask == Level.PRIMARY] > 2).mean() > 0.98
 
 
 def _wait(ready: Callable[[], bool], limit_s: float = 120) -> None:

@@ -100,12 +100,13 @@ def _drawn(rng: np.random.Generator, size: tuple[int, int], num_frames: int) -> 
     for name, world, gone in (("seen", "real", False), ("unseen", "real", True), ("truth", "without", True)):
         shown = [*still, *others, *([] if gone else removed)]
         films[name] = np.stack([stage.picture(t, shown, world) for t in range(num_frames)])
-    primary = np.stack([stage.covered(t, removed, "real") for t in range(num_frames)])
+    here, there = [*still, *others, *removed], [*still, *others]
+    primary = np.stack([stage.seen(t, removed, here, "real") for t in range(num_frames)])
     displaced = np.zeros_like(primary)
     for thing in others:
         apart = np.linalg.norm(thing.real[:, :3] - thing.without[:, :3], axis=1)[::_SAMPLES] > _LEAST_APART
         for t in np.flatnonzero(apart).tolist():
-            displaced[t] |= stage.covered(t, [thing], "real") | stage.covered(t, [thing], "without")
+            displaced[t] |= stage.seen(t, [thing], here, "real") | stage.seen(t, [thing], there, "without")
     quadmask = quadmask_of(primary, films["seen"], films["unseen"], films["truth"], displaced)
     return FlatPair(films["seen"], films["truth"], quadmask, "cut-outs before a wall")
 
@@ -130,22 +131,23 @@ class _Stage:
             picture = cv2.warpAffine(self._room, view, self._size, flags=cv2.INTER_LINEAR)
             for thing in things:
                 self._cast(picture, thing, getattr(thing, world)[at], view)
-            for thing in sorted(
-                things, key=lambda one: getattr(one, world)[at, 1]
-            ):  # the nearer stands lower
+            for thing in _by_depth(things, world, at):
                 _lay(picture, thing.look, _placed(thing, getattr(thing, world)[at], view, self._size[0]))
             total += picture
         return np.clip(np.rint(total / _SAMPLES), 0, 255).astype(np.uint8)
 
-    def covered(self, frame: int, things: list[_CutOut], world: str) -> np.ndarray:
-        """Whose pixels are any of ``things``'s, were they in front: boolean (H, W)."""
-        found = np.zeros((self._size[1], self._size[0]), np.float32)
+    def seen(self, frame: int, things: list[_CutOut], among: list[_CutOut], world: str) -> np.ndarray:
+        """Whose pixels are any of ``things``'s, not hidden by others of ``among``, which holds them: bool (H, W)."""
+        most = np.zeros((self._size[1], self._size[0]), np.float32)
         for at in range(frame * _SAMPLES, (frame + 1) * _SAMPLES):
-            for thing in things:
-                place = _placed(thing, getattr(thing, world)[at], self._view(at), self._size[0])
+            view, found = self._view(at), np.zeros_like(most)
+            for thing in _by_depth(among, world, at):
+                place = _placed(thing, getattr(thing, world)[at], view, self._size[0])
                 share = cv2.warpAffine(np.ascontiguousarray(thing.look[..., 3]), place, self._size)
-                np.maximum(found, share, out=found)
-        return found > 0.05
+                mine = any(thing is one for one in things)
+                found = np.maximum(found, share) if mine else found * (1 - share)
+            np.maximum(most, found, out=most)
+        return most > 0.05
 
     def _view(self, at: int) -> np.ndarray:
         """From the room's pixels, or from widths times the picture's width, to the picture's: (2, 3)."""
@@ -160,7 +162,7 @@ class _Stage:
         """Darken the floor under a thing; the higher it is, the further off and the softer."""
         x, y, high, _ = where
         width, reach = self._size[0], thing.size * (0.55 + 0.3 * abs(self._lean))
-        centre = np.array([x + self._lean * (high + 0.35 * thing.size), y, 1 / width]) * width
+        centre = np.array([x + self._lean * (high + 0.35 * thing.size), y]) * width
         side = 48
         rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
         edge = self._soft + 0.8 * min(1.0, high / 0.3)
@@ -171,6 +173,11 @@ class _Stage:
             [[2 * scale[0], 0, centre[0] - scale[0] * side], [0, 2 * scale[1], centre[1] - scale[1] * side]]
         )
         _lay(picture, look, view @ np.vstack([local, [0, 0, 1]]))
+
+
+def _by_depth(things: list[_CutOut], world: str, at: int) -> list[_CutOut]:
+    """The furthest first: the nearer stands lower in the picture."""
+    return sorted(things, key=lambda thing: getattr(thing, world)[at, 1])
 
 
 def _room(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> np.ndarray:

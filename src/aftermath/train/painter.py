@@ -80,6 +80,8 @@ class PainterTask:
         write: Callable[[Path], None],
     ) -> None:
         self.network = PainterLoss(pipe.transformer, pipe.scheduler)
+        if recipe.compiled:
+            pipe.transformer.compile(dynamic=False)
         self._pipe, self._latents, self._held = pipe, latents, held
         self._embeds, self._recipe, self._write = embeds, recipe, write
         shapes = [latents.shape(index) for index in range(len(latents))]

@@ -62,6 +62,8 @@ class Recipe:
     step, where all is decided; the others meet a random one. ``degradation``: of warped noise, pass 2 alone.
     ``prompt_dropout``: share of the clips whose prompt is left out. ``lora_rank``: 0 trains all weights.
     ``decoder_only``: a VAE's encoder stays as it is, so latents made of it stay right.
+    ``compiled``: the transformer, by `torch.compile`: a minute at first (and a C++ compiler on a processor), then
+    shorter steps.
     ``ema``: decay of the running mean of the weights, which is what is saved; 0 for none.
     """
 
@@ -88,6 +90,7 @@ class Recipe:
     prompt_dropout: float = 0.1
     precision: Precision = Precision.BFLOAT16
     checkpointing: bool = True
+    compiled: bool = False
     lora_rank: int = 0
     decoder_only: bool = False
     save_every: int = 500
