@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch", reason="the extra train is not installed")
 
 from torch.nn import functional  # noqa: E402
 
+from aftermath.render.void import conditioning  # noqa: E402
 from aftermath.render.void.decode import decode  # noqa: E402
 from aftermath.render.void.encode import encode  # noqa: E402
-from aftermath.train.linear import begin_copying, begin_linear  # noqa: E402
+from aftermath.train.linear import begin_copying, begin_linear, enlarged  # noqa: E402
 from aftermath.train.nano import new_scheduler, new_transformer, new_vae  # noqa: E402
 from aftermath.train.painter import PainterLoss  # noqa: E402
 
@@ -92,3 +93,38 @@ def test_a_transformer_begins_by_painting_the_clip_again(vae):
         # what it is shown decides, not the noise
         other = {**asked, "noise": torch.randn(shown.shape, generator=generator)}
         assert float(loss(**other)) == pytest.approx(float(loss(**asked)), rel=0.05)
+
+
+def test_a_transformer_of_small_pictures_paints_twice_as_large_ones_alike(vae):
+    films = [film(seed) for seed in range(24)]
+    half = (1, 2, 2)
+    small = new_transformer(seed=3, num_layers=1, patch_size=2)
+    with torch.no_grad():
+        small.proj_out.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
+    large = enlarged(small, vae, films)
+    assert large.config["patch_size"] == 4
+
+    def painted(transformer, shown, mask):
+        given = [encode(vae, one)[:, :2] for one in (mask, shown)]
+        joint = conditioning.transformer_input(torch.zeros_like(given[0]), *given)
+        side = transformer.config["patch_size"]
+        places = [size // side for size in joint.shape[-2:]]
+        with torch.no_grad():
+            velocity = transformer(
+                hidden_states=joint,
+                encoder_hidden_states=torch.zeros(1, 1, 16),
+                timestep=torch.tensor([999]),
+                image_rotary_emb=conditioning.rotary_positions(transformer.config, 2, *places),
+                return_dict=False,
+            )[0]
+        return decode(vae, -velocity)
+
+    shown, mask = film(50, 5), film(51, 5)
+    alone = painted(small, functional.avg_pool3d(shown, half), functional.avg_pool3d(mask, half))
+    found = functional.avg_pool3d(painted(large, shown, mask), half)
+    other = painted(small, functional.avg_pool3d(shown, half), functional.avg_pool3d(shown, half))
+
+    def likeness(one):
+        return float(torch.corrcoef(torch.stack([one.flatten(), alone.flatten()]))[0, 1])
+
+    assert likeness(found) > max(0.8, likeness(other) + 0.3), (likeness(found), likeness(other))

@@ -8,12 +8,15 @@ decoder begins as bilinear enlargement of the colours of each latent; what is fi
 neighbour followed by a convolution cannot tell the pixels of a latent apart. The encoder may stay as it is, so that
 latents can be made, and a transformer trained on them, while the decoder learns.
 
-A transformer begins the same way: as one that paints the clip again as it was (`begin_copying`).
+A transformer begins the same way: as one that paints the clip again as it was (`begin_copying`). And because the
+encoder is linear, the latents of a small picture are nearly a linear function of those of the same picture twice as
+large, so that a transformer goes on from small pictures to large ones with the same tokens (`enlarged`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import torch
@@ -21,7 +24,9 @@ from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKL
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
 from torch.nn import functional
 
-__all__ = ["begin_copying", "begin_linear"]
+from aftermath.render.void.encode import encode
+
+__all__ = ["begin_copying", "begin_linear", "enlarged"]
 
 _COLOURS = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]])
 _HAAR = torch.tensor([[[1.0, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
@@ -219,3 +224,61 @@ def _tokens(latents: torch.Tensor, times: int, side: int) -> torch.Tensor:
     whole = latents[: num // times * times, :, : height // side * side, : width // side * side]
     cut = whole.reshape(num // times, times, channels, height // side, side, width // side, side)
     return cut.permute(0, 3, 5, 2, 1, 4, 6).reshape(-1, channels * times * side * side)
+
+
+@torch.no_grad()
+def enlarged(
+    transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX, films: Iterable[torch.Tensor]
+) -> CogVideoXTransformer3DModel:
+    """A transformer that paints pictures twice as wide and high as ``transformer`` does, as it would the small ones.
+
+    A token stands for as many times as many pixels: only what leads into the blocks and out of them is new, composed of
+    what there was and the least-squares maps between latents of ``films``, float (1, 3, 4k+1, H, W) in [-1, 1], H and W
+    whole tokens, and of the same at half their size. What is finer it has yet to learn.
+    """
+    config = transformer.config
+    times, side, channels = config["patch_size_t"], config["patch_size"], config["out_channels"]
+    small, large = [], []
+    for film in films:
+        half = functional.avg_pool3d(film, (1, 2, 2))
+        for found, picture, px in ((small, half, side), (large, film, 2 * side)):
+            found.append(_tokens(encode(vae, picture)[0].float(), 1, px))
+    shrink, enlarge = _affine(torch.cat(large), torch.cat(small)), _affine(torch.cat(small), torch.cat(large))
+    made = type(transformer).from_config({**config, "patch_size": 2 * side})
+    ends = ("patch_embed.proj", "proj_out")
+    made.load_state_dict(
+        {
+            name: made.state_dict()[name] if name.startswith(ends) else value
+            for name, value in transformer.state_dict().items()
+        }
+    )
+    size, large_size = channels * side**2, channels * (2 * side) ** 2
+    halved = torch.zeros(channels, side, side, channels, 2 * side, 2 * side)
+    for channel, row, column in product(range(channels), range(side), range(side)):
+        halved[channel, row, column, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 0.5
+    maps = ((halved.reshape(size, large_size), torch.zeros(size)), shrink, shrink)  # noise, mask, video
+    old, new = transformer.patch_embed.proj, made.patch_embed.proj
+    parts = old.weight.reshape(-1, len(maps), channels, times, side**2).transpose(2, 3).flatten(3)
+    wider = torch.stack([parts[:, i] @ matrix for i, (matrix, _) in enumerate(maps)], dim=1)
+    wider = wider.unflatten(-1, (channels, -1)).transpose(2, 3)
+    new.weight.copy_(wider.flatten(1))
+    new.bias.copy_(old.bias + sum((parts[:, i] @ offset).sum(dim=1) for i, (_, offset) in enumerate(maps)))
+    matrix, offset = enlarge
+
+    def out(values: torch.Tensor, constant: torch.Tensor | None) -> torch.Tensor:
+        """From (C x times x side x side, N) to what the larger token holds."""
+        found = matrix @ values.reshape(channels, times, side**2, -1).transpose(0, 1).flatten(1, 2)
+        if constant is not None:
+            found = found - constant[:, None]  # the velocity is minus the truth
+        return found.unflatten(1, (channels, -1)).transpose(0, 1).flatten(0, 2)
+
+    made.proj_out.weight.copy_(out(transformer.proj_out.weight, None))
+    made.proj_out.bias.copy_(out(transformer.proj_out.bias[:, None], offset)[:, 0])
+    return made
+
+
+def _affine(given: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Matrix (M, N) and offset (M,) that come nearest: ``wanted`` (samples, M) from ``given`` (samples, N)."""
+    means = given.mean(dim=0), wanted.mean(dim=0)
+    matrix = torch.linalg.lstsq(given - means[0], wanted - means[1], driver="gelsd").solution.T
+    return matrix, means[1] - matrix @ means[0]

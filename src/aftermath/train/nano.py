@@ -51,8 +51,7 @@ _TRANSFORMER: dict[str, Any] = {
     "time_embed_dim": 64,
     "text_embed_dim": 16,  # it reads no words: one token of zeros stands in their place
     "max_text_seq_length": 1,
-    # 8x8 pixels, not 16x16 as in the published model: 16x16 and 8 frames are 512 numbers, more than a token is wide
-    "patch_size": 2,
+    "patch_size": 4,  # 16x16 pixels, as in the published model
     "patch_size_t": 2,
     "patch_bias": False,
     "sample_height": 48,

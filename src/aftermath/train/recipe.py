@@ -62,6 +62,8 @@ class Recipe:
     step, where all is decided; the others meet a random one. ``degradation``: of warped noise, pass 2 alone.
     ``prompt_dropout``: share of the clips whose prompt is left out. ``lora_rank``: 0 trains all weights.
     ``decoder_only``: a VAE's encoder stays as it is, so latents made of it stay right.
+    ``patch``: latents along the side of a token of nano; 0 as the model has it, 4 in a new one. A model of 2 told 4 is
+    made one for pictures twice as large (`enlarged`): it learns on small ones, whose pairs are made and read sooner.
     ``compiled``: the transformer, by `torch.compile`: a minute at first (and a C++ compiler on a processor), then
     shorter steps.
     ``ema``: decay of the running mean of the weights, which is what is saved; 0 for none.
@@ -90,6 +92,7 @@ class Recipe:
     prompt_dropout: float = 0.1
     precision: Precision = Precision.BFLOAT16
     checkpointing: bool = True
+    patch: int = 0
     compiled: bool = False
     lora_rank: int = 0
     decoder_only: bool = False
@@ -110,6 +113,7 @@ class Recipe:
             ("degradation", 0 <= self.degradation <= 1, "must be from 0 to 1"),
             ("start_share", 0 <= self.start_share <= 1, "must be from 0 to 1"),
             ("prompt_dropout", 0 <= self.prompt_dropout <= 1, "must be from 0 to 1"),
+            ("patch", self.patch in (0, 2, 4), "must be 0, 2 or 4"),
             ("lora_rank", self.lora_rank >= 0, "must be 0 or more"),
             ("save_every", self.save_every >= 1, "must be 1 or more"),
             ("validate_every", self.validate_every >= 1, "must be 1 or more"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,13 +22,13 @@ from aftermath.media.files import explained
 from aftermath.media.runs import key_of
 from aftermath.models import BASE, located
 from aftermath.render.void.checkpoint import SECOND_PASS, load_pipeline, load_vae
-from aftermath.render.void.conditioning import video_pixels
+from aftermath.render.void.conditioning import latent_px, video_pixels
 from aftermath.render.void.memory import keep_freed
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
 from aftermath.render.void.text import prompt_embeddings
 from aftermath.train.latents import Latents
-from aftermath.train.linear import begin_copying, begin_linear
+from aftermath.train.linear import begin_copying, begin_linear, enlarged
 from aftermath.train.loop import Progress, fit
 from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
 from aftermath.train.painter import PainterTask
@@ -38,6 +38,7 @@ from aftermath.train.vae import VaeTask
 __all__ = ["Trained", "train"]
 
 _LOOKED_AT = 24  # videos whose principal components a new VAE takes
+_FRAMES_LOOKED_AT = 17
 _EMBEDDED_AT_ONCE = 500  # at 4 MB each
 _LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
@@ -94,13 +95,15 @@ def train(
 
 def _linear_vae(recipe: Recipe, pairs: Sequence[PairFiles]) -> AutoencoderKLCogVideoX:
     vae = new_vae(recipe.seed)
-    chosen = pairs[:: -(-len(pairs) // _LOOKED_AT)]
-    films = (
-        torch.from_numpy(read_video(pair.source)[: recipe.num_frames]).movedim(-1, 0)[None].float() / 255
-        for pair in chosen
-    )
-    begin_linear(vae, (video_pixels(film, None) for film in films))
+    begin_linear(vae, _films(pairs, recipe.num_frames))
     return vae
+
+
+def _films(pairs: Sequence[PairFiles], num_frames: int) -> Iterator[torch.Tensor]:
+    """Of some of the pairs the clip, as the VAE sees it."""
+    for pair in pairs[:: -(-len(pairs) // _LOOKED_AT)]:
+        frames = torch.from_numpy(read_video(pair.source)[:num_frames])
+        yield video_pixels(frames.movedim(-1, 0)[None].float() / 255, None)
 
 
 def _painter(
@@ -114,6 +117,8 @@ def _painter(
 ) -> PainterTask:
     ours = recipe.name.startswith("nano")
     pipe = _nano(model, recipe) if ours else _void(model, recipe, offline)
+    if ours and recipe.patch not in (0, pipe.transformer.config["patch_size"]):
+        _enlarge(pipe, recipe, trained)
     latents = Latents(kept, pipe.vae, recipe, trained)
     tried = Latents(kept, pipe.vae, replace(recipe, sizes=recipe.sizes[-1:], variants=1), held)
     processes = PartialState(cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available())
@@ -150,8 +155,23 @@ def _nano(model: str, recipe: Recipe) -> VoidPipeline:
     if recipe.pass_number == 2:
         raise InputError(f"{folder}", "the second pass begins from the first", "train nano_pass1 before it")
     vae = load_vae(folder, torch.float32)
-    transformer = new_transformer(recipe.seed, **_fitting(vae))
+    transformer = new_transformer(
+        recipe.seed, **_fitting(vae), **({"patch_size": recipe.patch} if recipe.patch else {})
+    )
     return VoidPipeline(None, None, vae, transformer, new_scheduler())
+
+
+def _enlarge(pipe: VoidPipeline, recipe: Recipe, pairs: Sequence[PairFiles]) -> None:
+    """Let ``pipe`` paint pictures twice as large with as many tokens."""
+    side = int(pipe.transformer.config["patch_size"])
+    if recipe.patch != 2 * side:
+        raise InputError(f"patch {recipe.patch}", f"the model has {side}; it must be that, or twice that")
+    token = recipe.patch * latent_px(pipe.vae.config)
+    films = (
+        film[..., : film.shape[-2] // token * token, : film.shape[-1] // token * token]
+        for film in _films(pairs, _FRAMES_LOOKED_AT)
+    )
+    pipe.register_modules(transformer=enlarged(pipe.transformer, pipe.vae, films))
 
 
 def _fitting(vae: AutoencoderKLCogVideoX) -> dict[str, int]:
