@@ -23,6 +23,7 @@ pytest.importorskip("tensorboard", reason="the extra train is not installed")
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny import save_tiny_model  # noqa: E402
 
+from aftermath.cli import main  # noqa: E402
 from aftermath.errors import InputError  # noqa: E402
 from aftermath.evaluate.pairs import find_pairs, load_pair, read_video  # noqa: E402
 from aftermath.render.void.checkpoint import load_pipeline  # noqa: E402
@@ -59,7 +60,9 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nano") / "model"
     vae = new_vae(block_out_channels=(8, 8, 8), norm_num_groups=4)
     vae.register_to_config(scaling_factor=6.0)  # about 1 / the spread of a random one's latents
-    transformer = new_transformer(num_layers=4, num_attention_heads=4, time_embed_dim=64)
+    transformer = new_transformer(
+        num_layers=4, num_attention_heads=4, attention_head_dim=32, time_embed_dim=64
+    )
     assert 8e5 < sum(value.numel() for value in transformer.parameters()) < 2e6
     VoidPipeline(None, None, vae, transformer, new_scheduler()).save_pretrained(folder)
     write_manner(NANO_MANNER, folder)
@@ -99,14 +102,27 @@ def command(pairs: Path, nano: Path, out: Path, latents: Path, steps: int) -> li
     ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def whole(pairs: Path, nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped, beside the latents that it made."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.raises(SystemExit) as left:
+        main([*command(pairs, nano, folder / "run", folder / "latents", 30), "--quiet"])
+    assert left.value.code == 0
+    return folder
+
+
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_gives_the_weights_of_one_that_was_not(
-    cli_here: Cli, pairs: Path, nano: Path, tmp_path: Path, environment: dict[str, str], stop: signal.Signals
+    cli_here: Cli,
+    pairs: Path,
+    nano: Path,
+    whole: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    stop: signal.Signals,
 ):
-    latents = tmp_path / "latents"
-    whole = cli_here(*command(pairs, nano, tmp_path / "whole", latents, 40), "--json")
-    assert whole.returncode == 0, whole.stderr
-    words = command(pairs, nano, tmp_path / "killed", latents, 40)
+    words = command(pairs, nano, tmp_path / "killed", whole / "latents", 30)
     process = subprocess.Popen([sys.executable, "-m", "aftermath", *words], env=environment)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed" / "checkpoints").glob("0000000[36]")):
@@ -117,8 +133,8 @@ def test_a_stopped_run_gives_the_weights_of_one_that_was_not(
     assert process.wait() == (130 if stop is signal.SIGINT else -stop)
     again = cli_here(*words, "--json")
     assert again.returncode == 0, again.stderr
-    assert 3 <= json.loads(again.stdout)["begun"] < 40
-    one, other = weights(tmp_path / "whole" / "model"), weights(tmp_path / "killed" / "model")
+    assert 3 <= json.loads(again.stdout)["begun"] < 30
+    one, other = weights(whole / "run" / "model"), weights(tmp_path / "killed" / "model")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -131,11 +147,17 @@ def test_a_vae_is_trained_and_a_transformer_of_our_own_on_it(cli_here: Cli, pair
     assert done.returncode == 0, done.stderr
     vae = json.loads(done.stdout)["model"]
     assert 0.01 < json.loads((Path(vae) / "vae" / "config.json").read_text())["scaling_factor"] < 100
-    done = cli_here(
-        "train", "nano_pass1", str(pairs), "-o", str(tmp_path / "painter"), "--model", vae, "--steps", "1",
-        "--batch", "1", "--set=validation_pairs=0", "--latents", str(tmp_path / "latents"), *SMALL, "--json",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    begins = vae
+    for patch in (2, 4):  # learns on small pictures, and goes on with large ones
+        done = cli_here(
+            "train", "nano_pass1", str(pairs), "-o", str(tmp_path / f"painter{patch}"), "--model", begins,
+            "--steps", "1", "--batch", "1", "--set=validation_pairs=0", f"--set=patch={patch}",
+            "--latents", str(tmp_path / "latents"), *SMALL, "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        begins = json.loads(done.stdout)["model"]
+        config = json.loads((Path(begins) / "transformer" / "config.json").read_text())
+        assert config["patch_size"] == patch
     out = tmp_path / "out.mkv"
     clip = pairs / "pair-00"
     removed = cli_here(
