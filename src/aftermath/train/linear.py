@@ -244,7 +244,7 @@ def enlarged(
         for found, picture, px in ((small, half, side), (large, film, 2 * side)):
             found.append(_tokens(encode(vae, picture)[0].float(), 1, px))
     shrink, enlarge = _affine(torch.cat(large), torch.cat(small)), _affine(torch.cat(small), torch.cat(large))
-    made = type(transformer).from_config({**config, "patch_size": 2 * side})
+    made: Any = type(transformer).from_config({**config, "patch_size": 2 * side})
     ends = ("patch_embed.proj", "proj_out")
     made.load_state_dict(
         {
@@ -257,7 +257,8 @@ def enlarged(
     for channel, row, column in product(range(channels), range(side), range(side)):
         halved[channel, row, column, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 0.5
     maps = ((halved.reshape(size, large_size), torch.zeros(size)), shrink, shrink)  # noise, mask, video
-    old, new = transformer.patch_embed.proj, made.patch_embed.proj
+    old: Any = transformer.patch_embed.proj
+    new = made.patch_embed.proj
     parts = old.weight.reshape(-1, len(maps), channels, times, side**2).transpose(2, 3).flatten(3)
     wider = torch.stack([parts[:, i] @ matrix for i, (matrix, _) in enumerate(maps)], dim=1)
     wider = wider.unflatten(-1, (channels, -1)).transpose(2, 3)
