@@ -24,6 +24,14 @@ settings.load_profile("untimed")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def config_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the self-made certificate of a test run lies: not in the tester's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch on one thread: for small arrays threads would only wait for each other."""
@@ -56,7 +64,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of a fresh account."""
     home = tmp_path / "home"
     home.mkdir()
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("UV_RUN")}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("UV_RUN", "XDG_"))}
     # torch's threads would only wait for each other: the models are tiny, and other tests run beside
     return {**ours, "HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
@@ -77,6 +85,8 @@ def cli_here(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Cli]:
     """Run the command line in this process: starting one takes longer than most commands do."""
+    for name in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

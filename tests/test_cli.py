@@ -297,8 +297,9 @@ def test_every_option_is_on_the_command_line_with_its_default(cli_here: Cli) -> 
     told = cli_here("remove", "--help").stdout
     for option in fields(RemoveOptions):
         assert f"--{option.name.replace('_', '-')}" in told
-        no = f"no-{option.name.replace('_', '-')}"
-        assert f"default: {no if option.default is False else option.default}" in told
+        name = option.name.replace("_", "-")
+        shown = {False: f"no-{name}", True: name} if isinstance(option.default, bool) else {}
+        assert f"default: {shown.get(option.default, option.default)}" in told
 
 
 def test_mask_offers_only_what_it_reads(cli_here: Cli) -> None:

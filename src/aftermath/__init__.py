@@ -10,6 +10,7 @@ from aftermath.errors import (
     ReasonerError,
     WeightsError,
 )
+from aftermath.inspection import Inspection, Verdict, inspect
 from aftermath.loaded import LoadedModels
 from aftermath.remove import Result, mask, remove
 
@@ -19,6 +20,7 @@ __all__ = [
     "Codec",
     "Engine",
     "InputError",
+    "Inspection",
     "LoadedModels",
     "MaskOptions",
     "MediaError",
@@ -27,8 +29,10 @@ __all__ = [
     "Regions",
     "RemoveOptions",
     "Result",
+    "Verdict",
     "WeightsError",
     "batch",
+    "inspect",
     "mask",
     "remove",
 ]

@@ -263,3 +263,15 @@ class RemoveOptions(MaskOptions):
         bool, Field(description="Compile VOID's transformer first: pays where many clips follow.")
     ] = False
     seed: Annotated[int, Field(ge=0, lt=2**63, description="The same seed gives the same result.")] = 0
+    credentials: Annotated[
+        bool,
+        Field(
+            description="Sign the result with Content Credentials that say it was edited (.mp4, .mov, .m4v)."
+        ),
+    ] = True
+    certificate: Annotated[
+        str, Field(description="Sign with this certificate (PEM, and its chain) in place of a self-made one.")
+    ] = ""
+    key: Annotated[
+        str, Field(description="The certificate's private key (PEM); its password in AFTERMATH_KEY_PASSWORD.")
+    ] = ""

@@ -29,6 +29,7 @@ from typing import Any
 
 from aftermath.config import Codec, RemoveOptions
 from aftermath.core import Plan
+from aftermath.credentials import choose_signing
 from aftermath.engines import choose_engine
 from aftermath.errors import AftermathError, InputError
 from aftermath.eyes import check_eyes
@@ -45,7 +46,7 @@ _VIDEOS = (".mp4", ".mov", ".mkv", ".m4v", ".webm", ".avi", ".mpg", ".mpeg", ".t
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _PROMPTS = {"boxes", "points", "text", "mask", "quadmask"}
 _FILES = ("clip", "mask", "quadmask", "plan")
-_MODELS = ("model", "segmenter_model", "text_model")
+_MODELS = ("model", "segmenter_model", "text_model", "certificate", "key")  # files too, where they are here
 _RUN = {"output", "options", "fresh", "models", "progress"}  # of `remove`, and not a clip's own
 _BESIDE = re.compile(r"(?P<clip>.+)\.(?P<kind>mask|quadmask)")
 
@@ -217,6 +218,7 @@ def _checked(job: Job, *, here: bool) -> Request:
     check_name(job.output, job.options.codec)
     if here:
         _check_machine(job.options, words=bool(request.text))
+        choose_signing(job.options, job.output)
     try:
         info = probe(request.clip)
     except AftermathError:  # no film: that clip will fail, and no other

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["LoadedModels"]
 
 _T = TypeVar("_T")
-_OF_A_CLIP = {"seed", "codec", "feather_px"}  # options that no renderer is made by
+_OF_A_CLIP = {
+    "seed",
+    "codec",
+    "feather_px",
+    "credentials",
+    "certificate",
+    "key",
+}  # options that no renderer is made by
 
 
 class LoadedModels:

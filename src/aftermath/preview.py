@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,17 @@ import numpy as np
 
 from aftermath.core import Clip, Level, Quadmask, fit_long_side
 
-__all__ = ["INK", "LEVEL_COLOURS", "PAPER", "contact_sheet", "save_picture", "side_by_side", "write"]
+__all__ = [
+    "INK",
+    "LEVEL_COLOURS",
+    "PAPER",
+    "Moment",
+    "contact_sheet",
+    "difference_sheet",
+    "save_picture",
+    "side_by_side",
+    "write",
+]
 
 _COLUMNS = 8
 _CELL_PX = 320  # long side of one picture on the sheet
@@ -30,13 +41,50 @@ def contact_sheet(before: Clip, quadmask: Quadmask, after: Clip | None) -> np.nd
     shown = _spread(len(before))
     size = fit_long_side(before.width, before.height, _CELL_PX)
     rows = [
-        _row([_moment(before, t, size[0]) for t in shown], ""),
+        _row([_moment(t, before.times_s[t], size[0]) for t in shown], ""),
         _row([_resized(before.frames[t], size) for t in shown], "before"),
         _row([_resized(_overlaid(before.frames[t], quadmask.values[t]), size) for t in shown], _LEGEND),
     ]
     if after is not None:
         rows.append(_row([_resized(after.frames[t], size) for t in shown], "after"))
     return np.concatenate(rows)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame of two films. ``before``, ``after``: uint8 (H, W, 3), RGB; ``differs``: boolean (H, W)."""
+
+    frame: int
+    time_s: float
+    before: np.ndarray
+    after: np.ndarray
+    differs: np.ndarray
+
+
+def difference_sheet(moments: Sequence[Moment]) -> np.ndarray:
+    """Frames of two films, and the second once more with what differs marked. Returns uint8 (H, W, 3), RGB."""
+    height, width = moments[0].before.shape[:2]
+    size = fit_long_side(width, height, _CELL_PX)
+    return np.concatenate(
+        [
+            _row([_moment(one.frame, one.time_s, size[0]) for one in moments], ""),
+            _row([_resized(one.before, size) for one in moments], "original"),
+            _row([_resized(one.after, size) for one in moments], "file"),
+            _row([_marked(one, size) for one in moments], "file, what differs visibly in red"),
+        ]
+    )
+
+
+def _marked(moment: Moment, size: tuple[int, int]) -> np.ndarray:
+    levels = np.where(moment.differs, np.uint8(Level.PRIMARY), np.uint8(Level.KEEP))
+    picture = _resized(_overlaid(moment.after, levels), size)
+    if moment.differs.any():
+        x, y, width, height = cv2.boundingRect(moment.differs.astype(np.uint8))
+        scale = size[0] / moment.differs.shape[1]
+        first = max(0, round(x * scale) - 2), max(0, round(y * scale) - 2)
+        last = round((x + width) * scale) + 1, round((y + height) * scale) + 1
+        cv2.rectangle(picture, first, last, INK, 1)
+    return picture
 
 
 def side_by_side(before: Clip, after: Clip) -> Iterator[np.ndarray]:
@@ -65,10 +113,10 @@ def _row(pictures: list[np.ndarray], label: str) -> np.ndarray:
     return sheet
 
 
-def _moment(clip: Clip, frame: int, width: int) -> np.ndarray:
+def _moment(frame: int, time_s: float, width: int) -> np.ndarray:
     """The heading of a column."""
     strip = np.full((_LABEL_PX, width, 3), PAPER, np.uint8)
-    write(strip, f"frame {frame}, {clip.times_s[frame]:.2f} s", (0, _LABEL_PX - 9), 16)
+    write(strip, f"frame {frame}, {time_s:.2f} s", (0, _LABEL_PX - 9), 16)
     return strip
 
 

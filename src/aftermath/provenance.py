@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["code_digest", "package_version", "peak_memory_mb", "run_record", "versions"]
 
-_PACKAGES = ("numpy", "opencv-contrib-python-headless", "av", "pydantic", "typer", "rich")
+_PACKAGES = ("numpy", "opencv-contrib-python-headless", "av", "pydantic", "typer", "rich", "c2pa-python")
 
 
 def package_version() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from aftermath.config import Engine, MaskOptions, RemoveOptions
 if TYPE_CHECKING:
     from aftermath.core import Plan, Quadmask
     from aftermath.loaded import LoadedModels
+    from aftermath.media.runs import Record
     from aftermath.reason.base import Hint, Reasoning
     from aftermath.request import Trajectory
     from aftermath.scene.base import Scene
@@ -29,6 +30,7 @@ class Result:
     """What a run made and found. Files of ``folder`` that the run did not make are None.
 
     ``reused``: the stages that were taken from the run folder; ``stage_times_s`` of those is what they once took.
+    ``credentials``: who signed the output and how, or ``why_not``; empty for a quadmask.
     """
 
     output: Path
@@ -45,6 +47,7 @@ class Result:
     engine: str
     engine_why: str
     invented_share: float | None
+    credentials: dict[str, Any]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     stage_times_s: dict[str, float]
@@ -84,6 +87,7 @@ def remove(
     a file cannot be decoded or encoded.
     """
     from aftermath import stages
+    from aftermath.credentials import choose_signing
     from aftermath.engines import choose_engine
     from aftermath.request import path_given, read_request
     from aftermath.session import Session
@@ -103,9 +107,11 @@ def remove(
         plan=plan,
         prompt=prompt,
     )
+    target = path_given("output", output)
+    signing = choose_signing(options, target)
     with Session(
         request,
-        path_given("output", output),
+        target,
         options,
         codec=options.codec,
         work=None if work is None else path_given("work", work),
@@ -118,9 +124,9 @@ def remove(
         reasoning = stages.reason(session, primary, scene)
         levels = stages.regions(session, primary, scene, reasoning)
         quadmask_file = stages.write_quadmask(session, levels)
-        painted = stages.paint(session, scene, reasoning, levels, quadmask_file, engine, options)
+        painted = stages.paint(session, scene, reasoning, levels, quadmask_file, engine, options, signing)
         stages.show(session, levels, session.output)
-        return _finish(session, scene, reasoning, levels, engine, why, painted.facts)
+        return _finish(session, scene, reasoning, levels, engine, why, painted)
 
 
 def mask(
@@ -183,14 +189,15 @@ def _finish(
     levels: Quadmask,
     engine: Engine | None = None,
     why: str = "",
-    facts: Mapping[str, Any] | None = None,
+    painted: Record | None = None,
 ) -> Result:
     """Write the record of the run, and hand its outcome back."""
     from aftermath import stages
     from aftermath.media.runs import Stage
     from aftermath.provenance import run_record
 
-    folder, facts = session.folder, facts or {}
+    folder, facts = session.folder, dict(painted.facts) if painted else {}
+    provenance = facts.pop("provenance", {})
     result = Result(
         output=session.output,
         folder=folder.root,
@@ -206,6 +213,7 @@ def _finish(
         engine=str(engine or ""),
         engine_why=why,
         invented_share=facts.get("invented_share"),
+        credentials=provenance.get("credentials", {}),
         warnings=tuple(session.warnings),
         notes=stages.notes(session, reasoning, levels),
         stage_times_s=dict(session.seconds),
@@ -219,6 +227,7 @@ def _finish(
         request=asdict(session.request),
         options=asdict(session.options),
         render=facts,
+        provenance=provenance | ({"output_sha256": painted.sha256} if painted else {}),
     )
     folder.write_text(folder.run_file, record)
     return result

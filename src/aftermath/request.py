@@ -106,6 +106,19 @@ class Request:
                     "count frames from 0",
                 )
 
+    def in_words(self) -> str:
+        """What is removed, as a sentence's object; no path and no name of a file."""
+        if self.text:
+            return f'what was called "{self.text}"'
+        if self.mask or self.quadmask:
+            return f"the object of a given {'mask' if self.mask else 'quadmask'}"
+        places = [
+            f"in the box {p.box.x0:g},{p.box.y0:g},{p.box.x1:g},{p.box.y1:g} of frame {p.frame}"
+            for p in self.prompts.boxes
+        ]
+        places += [f"at {p.x:g},{p.y:g} of frame {p.frame}" for p in self.prompts.points if p.positive]
+        return f"the object {' and '.join(places)}"
+
     def scaled_prompts(self, clip: Clip) -> Prompts:
         """The prompts in pixels of the analysed clip."""
         sx, sy = clip.scale

@@ -84,13 +84,14 @@ class Session:
         self.models = models or LoadedModels(keep=False)
         self.folder = RunFolder(work or default_folder(output), fresh=fresh, warn=self.warn)
         self._progress = progress or (lambda stage, done, total: None)
-        self._key = ""
+        self._key = self.clip_sha256 = ""
 
     def __enter__(self) -> Self:
         self.folder.__enter__()
         forget_leftovers(self.output)
         self._follow_edited_plan()
-        self._key = key_of(code=code_digest(), versions=versions(), clip=digest(self.request.clip))
+        self.clip_sha256 = digest(self.request.clip)
+        self._key = key_of(code=code_digest(), versions=versions(), clip=self.clip_sha256)
         return self
 
     def __exit__(

@@ -7,7 +7,9 @@ in the run folder where that is still good.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,15 +17,18 @@ import numpy as np
 
 from aftermath.ahead import ahead
 from aftermath.composite import blend_weight, seam_width_px
-from aftermath.config import Engine, ReasonerName, RemoveOptions
-from aftermath.core import Clip, Level, Quadmask
+from aftermath.config import Codec, Engine, ReasonerName, RemoveOptions
+from aftermath.core import Box, Clip, Level, Quadmask
+from aftermath.credentials import Edit, Signing, seal
 from aftermath.engines import fetch_weights
 from aftermath.errors import InputError
 from aftermath.eyes import choose_segmenter
 from aftermath.media.masks import read_binary_mask, read_masks, resize_levels, write_masks
 from aftermath.media.runs import Record, Stage, digest, write_whole
 from aftermath.media.video import VideoWriter, read_clip, read_frames, write_rgb_video
+from aftermath.models import VOID
 from aftermath.preview import contact_sheet, save_picture, side_by_side
+from aftermath.provenance import package_version
 from aftermath.reason.base import Reasoning
 from aftermath.render.base import Job
 from aftermath.scene.base import Scene
@@ -49,6 +54,7 @@ __all__ = [
 _T = TypeVar("_T")
 _LEAST_PX = 40  # of the analysed picture
 _INVERTED_SHARE = 0.6
+_BY = f"Made by aftermath {package_version()}"
 
 
 def segment(session: Session) -> np.ndarray:
@@ -153,8 +159,9 @@ def paint(
     quadmask: Path,
     engine: Engine,
     options: RemoveOptions,
+    signing: Signing,
 ) -> Record:
-    """Render the new pixels and join them into the source's frames, at its size, in the output."""
+    """Render the new pixels and join them into the source's frames, at its size, in the output, which says so."""
     clip_file, info = session.info.path, session.info
     prompt = session.request.prompt or reasoning.plan.scene_description
     seam_px = seam_width_px(options.feather_px, info.width, info.height)
@@ -179,12 +186,27 @@ def paint(
         )
         rendered = session.models.renderer(engine, options).render(job, session.steps("render"))
         pictures = _counted(read_frames(clip_file), len(levels), steps)
-        with VideoWriter(session.output, info, options.codec, warn=session.warn) as writer:
+        edit = _edit(session, levels, reasoning, engine, options)
+        signed: dict[str, Any] = {"why_not": signing.why_not}
+
+        def sign(film: Path) -> None:
+            told = replace(edit, invented_share=rendered.report.get("invented_share"))
+            signed.update(seal(film, told, signing, session.warn), why_not="")
+
+        with VideoWriter(
+            session.output,
+            info,
+            options.codec,
+            warn=session.warn,
+            comment=edit.comment,
+            seal=None if signing.why_not else sign,
+        ) as writer:
             weights = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
             # what is next is painted while this is encoded
             for frame, weight, rgb in zip(pictures, ahead(weights), ahead(rendered.frames), strict=True):
                 writer.write(frame, rgb, weight)
-        return rendered.report
+        said = "" if options.codec is Codec.PNG else edit.comment
+        return rendered.report | {"provenance": {"metadata": said, "credentials": signed}}
 
     return session.produce(
         Stage.OUTPUT,
@@ -197,7 +219,43 @@ def paint(
         seed=options.seed,
         prompt=prompt,
         output=session.output.suffix,
+        signing=signing.key,
+        title=clip_file.name,
     )
+
+
+def _edit(
+    session: Session, levels: Quadmask, reasoning: Reasoning, engine: Engine, options: RemoveOptions
+) -> Edit:
+    """What the output is to say of itself. Of a model in a folder only the folder's own name is told."""
+    model = (options.model or VOID) if engine is Engine.VOID else ""
+    things = reasoning.plan.applied
+    return Edit(
+        original=session.info.path,
+        sha256=session.clip_sha256,
+        removed=session.request.in_words(),
+        effects=tuple(f"{thing.noun} {thing.action} from frame {thing.frames[0]}" for thing in things),
+        engine=engine,
+        model=Path(model).absolute().name if model and Path(model).exists() else model,
+        region=_region(levels, session.info.width, session.info.height),
+        frames=_extent(levels.changed.max(axis=(1, 2))),
+    )
+
+
+def _region(levels: Quadmask, width: int, height: int) -> Box | None:
+    """Round everything that may change in some frame, pixels of a picture of this size; None where nothing may."""
+    changed = levels.changed.max(axis=0)
+    if not changed.any():
+        return None
+    (top, bottom), (left, right) = _extent(changed.max(axis=1)), _extent(changed.max(axis=0))
+    sx, sy = width / changed.shape[1], height / changed.shape[0]
+    return Box(math.floor(left * sx), math.floor(top * sy), math.ceil(right * sx), math.ceil(bottom * sy))
+
+
+def _extent(line: np.ndarray) -> tuple[int, int]:
+    """From the first that is set to one past the last; 0, 0 where none is."""
+    places = np.flatnonzero(line)
+    return (int(places[0]), int(places[-1]) + 1) if places.size else (0, 0)
 
 
 def film_masks(session: Session, levels: Quadmask, reasoning: Reasoning) -> None:
@@ -208,7 +266,9 @@ def film_masks(session: Session, levels: Quadmask, reasoning: Reasoning) -> None
 
     def film(steps: Steps) -> None:
         frames = _counted(mask_film(clip, levels, reasoning.plan), len(clip), steps)
-        write_rgb_video(target, frames, clip.times_s.tolist())
+        write_rgb_video(
+            target, frames, clip.times_s.tolist(), comment=f"{_BY}: a quadmask, drawn over its clip"
+        )
 
     session.produce(Stage.MASK_PREVIEW, film)
 
@@ -233,7 +293,8 @@ def show(session: Session, levels: Quadmask, result: Path | None) -> None:
         shown = after()
         assert shown is not None
         frames = _counted(side_by_side(session.clip, shown), len(shown), steps)
-        write_rgb_video(folder.file(pair), frames, shown.times_s.tolist())
+        comment = f"{_BY}: a film before and after an object was removed from it"
+        write_rgb_video(folder.file(pair), frames, shown.times_s.tolist(), comment=comment)
 
     session.produce(sheet, draw)
     if result is not None:

@@ -16,6 +16,7 @@ from aftermath.cli.batch import batch_command
 from aftermath.cli.evaluate import evaluate_command
 from aftermath.cli.execute import CLICK_ERROR, execute, say
 from aftermath.cli.generate import generate_command
+from aftermath.cli.inspect import inspect_command
 from aftermath.cli.models import app as models_app
 from aftermath.cli.parameters import Asked, Display, Prompt, expanded, written
 from aftermath.cli.train import train_command
@@ -94,6 +95,7 @@ def doctor(
 
 
 app.command("batch")(batch_command)
+app.command("inspect")(inspect_command)
 app.command("generate")(generate_command)
 app.command("train")(train_command)
 app.add_typer(models_app, name="models")

@@ -43,6 +43,8 @@ def as_text(result: Result, going_on: Sequence[str] = ()) -> str:
     if result.invented_share is not None:
         lines.append(f"  invented  {_invented(result.invented_share)}")
     camera = f"the camera is {result.camera}"  # that stands above
+    if result.credentials:
+        lines.append(f"  signed    {_signed(result.credentials)}")
     lines += [f"  note      {note}" for note in result.notes if note != camera]
     lines.append(f"  look at   {result.mask_preview or result.contact_sheet}")
     if going_on:
@@ -70,6 +72,13 @@ def _invented(share: float) -> str:
         return "nothing: other frames show all that the object hides"
     amount = f"{share:.0%}" if share >= 0.01 else "under 1%"
     return f"{amount} of the hole: no frame shows what stands there"
+
+
+def _signed(credentials: dict[str, Any]) -> str:
+    if credentials["why_not"]:
+        return f"no: {credentials['why_not']}"
+    whose = "a self-made certificate" if credentials["self_made"] else credentials["signer"]
+    return f"with {whose}: the file says that it was edited (aftermath inspect reads it)"
 
 
 def _findings(title: str, things: tuple[AffectedObject, ...], none: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,8 @@ class VideoWriter:
 
     Times, colour tags and, where the codec can, the pixel format are those of the source; sound, subtitles,
     chapters and titles are copied unless ``copy_streams`` is unset. What cannot be kept is told to ``warn``.
-    Matroska holds times in whole milliseconds.
+    Matroska holds times in whole milliseconds. ``comment`` is added to a film's metadata; ``seal`` is given the
+    complete file before it appears, and may change it.
 
     Raises `InputError` for a target that cannot be, that is the source, or that the disk has no room for;
     `MediaError` where encoding fails or no frame was written.
@@ -43,8 +44,11 @@ class VideoWriter:
         *,
         copy_streams: bool = True,
         warn: Warn | None = None,
+        comment: str = "",
+        seal: Callable[[Path], None] | None = None,
     ) -> None:
         self._target, self._info, self._codec = Path(target), info, Codec(codec)
+        self._comment, self._seal = comment, seal
         self._copy_streams, self._warn = copy_streams, warn or (lambda _: None)
         check_target(self._target, self._codec)
         if is_same(self._target, info.path):
@@ -87,6 +91,8 @@ class VideoWriter:
         self._cleanup.callback(sink.close)
         if isinstance(sink, FileSink) and self._copy_streams:
             sink.copy_streams(info, self._warn)
+        if isinstance(sink, FileSink) and self._comment:
+            sink.describe(self._comment)
         return sink
 
     def __exit__(
@@ -100,6 +106,8 @@ class VideoWriter:
                 raise MediaError(f"{self._target}: there was no frame to write")
             with explained(self._target):
                 self._sink.finish()
+                if self._seal is not None:
+                    self._seal(self._temporary)
             publish(self._temporary, self._target)
 
 
@@ -109,11 +117,12 @@ def write_rgb_video(
     rate: Fraction | int | Sequence[float],
     codec: Codec = Codec.H264,
     crf: int | None = None,
+    comment: str = "",
 ) -> None:
     """Write uint8 (H, W, 3) RGB frames at a frame rate, or at the times (seconds) given one by one.
 
     H.264 and HEVC get 4:2:0, which every player shows, where the size is even and 4:4:4 where it is not; FFV1
-    and PNG keep the RGB exactly. Raises as `VideoWriter` does.
+    and PNG keep the RGB exactly. ``comment`` goes into a film's metadata. Raises as `VideoWriter` does.
     """
     target = Path(target)
     check_target(target, codec)
@@ -131,6 +140,8 @@ def write_rgb_video(
                 if sink is None:
                     sink = _open_rgb(temporary, target, frame, codec, mean, crf)
                     cleanup.callback(sink.close)
+                    if isinstance(sink, FileSink) and comment:
+                        sink.describe(comment)
                 sink.write(frame)
         if sink is None:
             raise MediaError(f"{target}: there was no frame to write")

@@ -118,6 +118,14 @@ class FileSink:
         """Copy the source's other streams along with the picture."""
         self._streams = StreamCopy(source, self._container, warn)
 
+    def describe(self, comment: str) -> None:
+        """Say what the film is in its metadata, after what the source says of itself. Before the first frame."""
+        known = self._container.metadata
+        name = next((name for name in known if name.lower() == "comment"), "comment")
+        said = known.get(name, "")
+        if comment not in said.splitlines():
+            self._container.metadata[name] = f"{said}\n{comment}".strip()
+
     def write(self, frame: av.VideoFrame) -> None:
         """Encode one frame at its own time."""
         pts = frame.pts or 0
