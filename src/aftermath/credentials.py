@@ -7,6 +7,7 @@ holds no picture, no path and no time. What is signed is the whole file but the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -45,6 +46,7 @@ _SETTINGS: dict[str, Any] = {
     "builder": {"thumbnail": {"enabled": False}},
     "trust": {"trust_config": "\n".join(_PURPOSES)},
 }
+_ORIGINAL = "original"  # how the actions refer to it
 _OURS = "aftermath.edit"  # among an action's parameters
 _HEAD_ROOM = 4096  # bytes before the manifest in a film
 _SIGNER = "signingCredential."
@@ -202,8 +204,9 @@ def seal(film: Path, edit: Edit, signing: Signing, warn: Warn) -> dict[str, Any]
     """Put credentials into a complete film, and read them back. Returns what ``run.json`` keeps of them.
 
     The signed film takes the place of ``film`` at once, or not at all. Equal films, edits and keys give equal bytes,
-    but for RSA keys, whose signatures are drawn by lot. Raises `InputError` where the disk is full, `MediaError` where
-    signing fails.
+    but for RSA keys, whose signatures are drawn by lot. Where c2pa cannot sign the film, the self-made certificate
+    gives way, for a film that took hours is worth more: ``warn`` is told, and so is run.json. Raises `InputError`
+    where the disk is full, `MediaError` where the user's own certificate cannot sign.
     """
     import c2pa
 
@@ -218,12 +221,15 @@ def seal(film: Path, edit: Edit, signing: Signing, warn: Warn) -> dict[str, Any]
         if shutil.disk_usage(film.parent).free < film.stat().st_size:
             remedy = "free as much as the film takes, or write elsewhere"
             raise InputError("Content Credentials", "no room left on the disk", remedy) from error
-        raise MediaError(
-            f"Content Credentials: signing failed: {error}; --no-credentials leaves them out"
-        ) from error
+        why_not = f"signing failed: {' '.join(str(error).split())}"
+        if signing.identity is not None:
+            raise MediaError(f"Content Credentials: {why_not}; --no-credentials leaves them out") from error
+        warn(f"without Content Credentials: {why_not}")
+        return {"why_not": why_not}
     finally:
         part.unlink(missing_ok=True)
     return {
+        "why_not": "",
         "manifest": label,
         "signer": identity.name,
         "self_made": identity.self_made,
@@ -233,25 +239,12 @@ def seal(film: Path, edit: Edit, signing: Signing, warn: Warn) -> dict[str, Any]
 
 
 def _sign(film: Path, part: Path, edit: Edit, identity: Identity) -> str:
-    import c2pa
 
-    ingredient = {
-        "title": edit.original.name,
-        "relationship": "parentOf",
-        "label": "original",
-        "instance_id": f"xmp:iid:{_uuid(edit.sha256)}",
-    }
-    kind = edit.original.suffix.lower().lstrip(".")
-    readable = kind in c2pa.Reader.get_supported_mime_types()
     manifest = _manifest(edit, identity)
-    manifest["ingredients"] = [] if readable else [ingredient | {"format": f"video/{kind or 'unknown'}"}]
     name = _uuid(digest(film), json.dumps(manifest, sort_keys=True), identity.fingerprint)
     label = f"urn:c2pa:{name}"
     manifest |= {"label": label, "instance_id": f"xmp:iid:{name}"}
-    builder = c2pa.Builder(manifest, _context())
-    if readable:
-        with edit.original.open("rb") as original:
-            builder.add_ingredient(ingredient, kind, original)
+    builder = _builder(manifest, edit)
     with film.open("rb") as source, part.open("w+b") as target:
         store = builder.sign(_signer(identity), _FORMATS[film.suffix.lower()], source, target)
         target.seek(0)
@@ -264,6 +257,27 @@ def _sign(film: Path, part: Path, edit: Edit, identity: Identity) -> str:
     if problems.state is not State.INTACT:
         raise ValueError(f"it does not read back: {', '.join(problems.problems)}")
     return label
+
+
+def _builder(manifest: dict[str, Any], edit: Edit) -> Any:
+    """What will write the manifest, with the original as its ingredient: as c2pa reads it where that can, for then its
+    own credentials go with it, and else by its name alone."""
+    import c2pa
+
+    kind = edit.original.suffix.lower().lstrip(".")
+    ingredient = {
+        "title": edit.original.name,
+        "relationship": "parentOf",
+        "label": _ORIGINAL,
+        "instance_id": f"xmp:iid:{_uuid(edit.sha256)}",
+    }
+    if kind in c2pa.Reader.get_supported_mime_types():
+        builder = c2pa.Builder(manifest, _context())
+        with contextlib.suppress(c2pa.C2paError), edit.original.open("rb") as original:
+            builder.add_ingredient(ingredient, _FORMATS.get(f".{kind}", kind), original)
+            return builder
+    by_name = ingredient | {"format": f"video/{kind or 'unknown'}"}
+    return c2pa.Builder(manifest | {"ingredients": [by_name]}, _context())
 
 
 def _manifest(edit: Edit, identity: Identity) -> dict[str, Any]:
@@ -299,7 +313,7 @@ def _manifest(edit: Edit, identity: Identity) -> dict[str, Any]:
             {"type": "frame", "frame": {"start": first, "end": end - 1}},
         ]
         edited["changes"] = [{"description": "everything that was repainted", "region": where}]
-    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["original"]}}
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_ORIGINAL]}}
     actions = {"actions": [opened, edited], "allActionsIncluded": True}
     return {
         "claim_generator_info": [program],
@@ -346,7 +360,9 @@ def _read(told: dict[str, Any]) -> Credentials:
     programs = active.get("claim_generator_info") or [{}]
     results = told.get("validation_results") or {}
     problems = _failures(results.get("activeManifest"))
-    deltas = [one.get("validationDeltas") for one in results.get("ingredientDeltas") or []]
+    # of the original's own credentials: what was found when it was opened, and what is found now
+    checks = [(one.get("validation_results") or {}).get("activeManifest") for one in parents]
+    checks += [one.get("validationDeltas") for one in results.get("ingredientDeltas") or []]
     changed = any(not code.startswith(_SIGNER) for code in problems)
     name = signature.get("common_name") or ""
     return Credentials(
@@ -365,7 +381,7 @@ def _read(told: dict[str, Any]) -> Credentials:
             for label, one in manifests.items()
             if label != told.get("active_manifest")
         ),
-        earlier_problems=tuple(problem for delta in deltas for problem in _failures(delta)),
+        earlier_problems=tuple(problem for check in checks for problem in _failures(check)),
         problems=problems,
         facts=facts,
     )

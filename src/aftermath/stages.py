@@ -191,7 +191,7 @@ def paint(
 
         def sign(film: Path) -> None:
             told = replace(edit, invented_share=rendered.report.get("invented_share"))
-            signed.update(seal(film, told, signing, session.warn), why_not="")
+            signed.update(seal(film, told, signing, session.warn))
 
         with VideoWriter(
             session.output,
