@@ -26,7 +26,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session", autouse=True)
 def config_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Where the self-made certificate of a test run lies: not in the tester's own folder."""
+    """Where the self-made certificate of a test run lies: not in the tester's own folder. All sign with the same."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
@@ -61,10 +61,10 @@ def clip(make_clip: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of a fresh account."""
+    """The environment of a fresh account, but for its certificate."""
     home = tmp_path / "home"
     home.mkdir()
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("UV_RUN", "XDG_"))}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("UV_RUN")}
     # torch's threads would only wait for each other: the models are tiny, and other tests run beside
     return {**ours, "HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
@@ -85,8 +85,6 @@ def cli_here(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Cli]:
     """Run the command line in this process: starting one takes longer than most commands do."""
-    for name in os.environ.keys() - environment.keys():
-        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

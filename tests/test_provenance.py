@@ -6,7 +6,9 @@ import datetime
 import json
 import shutil
 import stat
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +241,10 @@ def test_nothing_known_proves_nothing(cli_here: Cli, signed: Result) -> None:
     assert "proves nothing" in done.stdout
 
 
-def test_left_out_on_request(cli_here: Cli, signed: Result, tmp_path: Path) -> None:
+def test_left_out_on_request(
+    cli_here: Cli, signed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
     command = ["remove", original(signed), "--box", SMALL_BOX, "-o", tmp_path / "out.mp4"]
     done = cli_here(*command, "--no-credentials")
     assert "signed    no: left out as asked for (--no-credentials)" in done.stdout
@@ -461,6 +466,28 @@ def test_ctrl_c_while_signing_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4.aftermath"]
     monkeypatch.undo()
     assert remove(original(signed), tmp_path / "out.mp4").output.read_bytes() == signed.output.read_bytes()
+
+
+def test_without_c2pa_all_else_works(
+    cli_here: Cli, signed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    result = remove(original(signed), tmp_path / "out.mp4")
+    assert "c2pa-python is not installed" in run_record(result)["provenance"]["credentials"]["why_not"]
+    done = cli_here("inspect", result.output)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "c2pa-python" in done.stderr
+
+
+def test_runs_that_begin_together_share_one_certificate(
+    signed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda n: remove(original(signed), tmp_path / f"{n}.mp4"), range(4)))
+    assert [result.warnings for result in results] == [()] * 4
+    assert len({result.output.read_bytes() for result in results}) == 1
+    assert [path.name for path in (tmp_path / "config" / "aftermath").iterdir()] == ["self-made.pem"]
 
 
 def test_a_film_that_cannot_be_signed_is_not_lost(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -144,9 +145,10 @@ def _made() -> bytes:
 def _kept(path: Path, content: bytes) -> bytes:
     """``content``, now in ``path``; or what another process has put there at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".self-made.")  # nobody else may read it
+    part = Path(name)
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(content)
         with contextlib.suppress(FileExistsError):
             os.link(part, path)

@@ -293,7 +293,7 @@ def _manifest(edit: Edit, identity: Identity) -> dict[str, Any]:
     }
     edited: dict[str, Any] = {
         "action": "c2pa.edited",
-        "description": f"Removed {edit.removed}, with what it caused",
+        "description": f"Removed {edit.removed}" + (", with what it caused" if edit.effects else ""),
         "softwareAgent": program,
         "digitalSourceType": _SOURCE_TYPES[edit.engine],
         # one object: c2pa writes several parameters of ours in an order drawn by lot
