@@ -49,6 +49,7 @@ _SETTINGS: dict[str, Any] = {
 _ORIGINAL = "original"  # how the actions refer to it
 _OURS = "aftermath.edit"  # among an action's parameters
 _HEAD_ROOM = 4096  # bytes before the manifest in a film
+_REMAINS_WITHIN = 1 << 18
 _SIGNER = "signingCredential."
 _PIXEL = bytes.fromhex(  # the smallest PNG, to try a certificate on
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6360000000020001"
@@ -334,18 +335,21 @@ def read_credentials(path: Path, trusted: str = "") -> Credentials:
     try:
         reader = c2pa.Reader(path, context=_context(trusted))
         told = json.loads(reader.json())
-    except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):  # type: ignore[attr-defined]
-        return Credentials(State.NONE)
-    except (c2pa.C2paError, ValueError) as error:
+    except (c2pa.C2paError, ValueError) as error:  # among them that there are none, or could not be any
         return _unread(path, " ".join(str(error).split()))
     return _read(told)
 
 
 def _unread(path: Path, problem: str) -> Credentials:
-    """Something that c2pa cannot read: broken credentials where there is a trace of any."""
-    with path.open("rb") as file:
-        trace = b"c2pa" in file.read(1 << 16)
-    return Credentials(State.CHANGED, problems=(problem,)) if trace else Credentials(State.NONE)
+    """Something in which c2pa finds no credentials that it can read: broken ones where there are remains of any."""
+    head = b""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head = file.read(_REMAINS_WITHIN)
+    if not all(part in head for part in (b"c2pa.assertions", b"c2pa.signature")):
+        return Credentials(State.NONE)
+    return Credentials(
+        State.CHANGED, problems=(f"what is left of the credentials cannot be read: {problem}",)
+    )
 
 
 def _read(told: dict[str, Any]) -> Credentials:

@@ -20,6 +20,14 @@ __all__ = ["Inspection", "Verdict", "inspect"]
 # Everything heavy is imported where it is used, as in `aftermath.remove`.
 _CLAIM = "Edited with aftermath "
 _SHOWN = 6  # frames in the picture
+_PLAINLY = {
+    "assertion.bmffHash.mismatch": "the film is not what was signed",
+    "assertion.dataHash.mismatch": "the file is not what was signed",
+    "assertion.hashedURI.mismatch": "a part of the record was changed",
+    "claimSignature.mismatch": "the record is not what the certificate's key signed",
+    "signingCredential.expired": "the certificate has expired; no time-stamp tells whether it was valid when it signed",
+    "signingCredential.invalid": "the certificate is not of a kind that C2PA accepts",
+}
 
 
 class Verdict(StrEnum):
@@ -87,9 +95,10 @@ class Inspection:
             for name in found.earlier:
                 yield _line("", f"which carried Content Credentials of its own, signed by {name}")
             yield from (
-                _line("", f"and of those this did not hold: {text}") for text in found.earlier_problems
+                _line("", f"and of those this did not hold: {_plainly(text)}")
+                for text in found.earlier_problems
             )
-            yield from (_line("problem", text) for text in found.problems)
+            yield from (_line("problem", _plainly(text)) for text in found.problems)
         yield from (_line("metadata", text) for text in self.metadata)
         if self.record is not None:
             same = (
@@ -253,6 +262,11 @@ def _draw(path: Path, original: Path, found: Differences, target: Path) -> None:
 
 def _line(name: str, text: str) -> str:
     return f"  {name:<9} {text}"
+
+
+def _plainly(problem: str) -> str:
+    code = problem.partition(":")[0]
+    return f"{_PLAINLY[code]} ({code})" if code in _PLAINLY else problem
 
 
 def _signer(found: Credentials) -> str:

@@ -63,7 +63,7 @@ _RECIPES = {
     ),
     Codec.HEVC: Recipe(
         "libx265",
-        (".mp4", ".mov", ".m4v", ".mkv"),
+        (".mp4", ".mov", ".mkv"),
         _yuv(8, 10, 12),
         {"crf": "15", "preset": "veryfast", "x265-params": "log-level=none:rc-lookahead=10:bframes=0"},
         whole_chroma=True,
