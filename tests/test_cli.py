@@ -319,6 +319,13 @@ def test_doctor(cli: Cli, cli_here: Cli) -> None:
     assert told["engines"]["draft"] == "ready"
 
 
+def test_doctor_where_nothing_of_googles_is_installed(cli_here: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google", None)
+    done = cli_here("doctor")
+    assert done.returncode == 0
+    assert "needs the extra vlm" in done.stdout
+
+
 def test_an_error_of_ours_is_one_line_and_debug_shows_where(cli: Cli, clip: Path, tmp_path: Path) -> None:
     command = ["remove", clip, "--box", "900,1,950,9", "-o", tmp_path / "out.mp4"]
     assert cli(*command).stderr.count("\n") == 1

@@ -138,7 +138,7 @@ class GeminiClient:
     sees_video = True
 
     def __init__(self, url: str = "", model: str = "", *, timeout_s: float = 120.0) -> None:
-        if find_spec("google.genai") is None:
+        if find_spec("google") is None or find_spec("google.genai") is None:
             raise InputError(
                 "reasoner gemini", extra_needed("it", "vlm"), "the reasoner motion needs nothing"
             )
