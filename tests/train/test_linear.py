@@ -14,7 +14,7 @@ from torch.nn import functional  # noqa: E402
 from aftermath.render.void import conditioning  # noqa: E402
 from aftermath.render.void.decode import decode  # noqa: E402
 from aftermath.render.void.encode import encode  # noqa: E402
-from aftermath.train.linear import begin_copying, begin_linear, enlarged  # noqa: E402
+from aftermath.train.linear import begin_copying, begin_linear, resized  # noqa: E402
 from aftermath.train.nano import new_scheduler, new_transformer, new_vae  # noqa: E402
 from aftermath.train.painter import PainterLoss  # noqa: E402
 
@@ -101,7 +101,7 @@ def test_a_transformer_of_small_pictures_paints_twice_as_large_ones_alike(vae):
     small = new_transformer(seed=3, num_layers=1, patch_size=2)
     with torch.no_grad():
         small.proj_out.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
-    large = enlarged(small, vae, films)
+    large = resized(small, vae, films, 4)
     assert large.config["patch_size"] == 4
 
     def painted(transformer, shown, mask):
@@ -127,4 +127,9 @@ def test_a_transformer_of_small_pictures_paints_twice_as_large_ones_alike(vae):
     def likeness(one):
         return float(torch.corrcoef(torch.stack([one.flatten(), alone.flatten()]))[0, 1])
 
+    smaller = resized(large, vae, films, 2)  # and back
+    assert (
+        likeness(painted(smaller, functional.avg_pool3d(shown, half), functional.avg_pool3d(mask, half)))
+        > 0.8
+    )
     assert likeness(found) > max(0.8, likeness(other) + 0.3), (likeness(found), likeness(other))

@@ -10,13 +10,12 @@ latents can be made, and a transformer trained on them, while the decoder learns
 
 A transformer begins the same way: as one that paints the clip again as it was (`begin_copying`). And because the
 encoder is linear, the latents of a small picture are nearly a linear function of those of the same picture twice as
-large, so that a transformer goes on from small pictures to large ones with the same tokens (`enlarged`).
+large, so that a transformer goes on from small pictures to large ones, or back, with the same tokens (`resized`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from torch.nn import functional
 
 from aftermath.render.void.encode import encode
 
-__all__ = ["begin_copying", "begin_linear", "enlarged"]
+__all__ = ["begin_copying", "begin_linear", "resized"]
 
 _COLOURS = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]])
 _HAAR = torch.tensor([[[1.0, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
@@ -227,24 +226,30 @@ def _tokens(latents: torch.Tensor, times: int, side: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def enlarged(
-    transformer: CogVideoXTransformer3DModel, vae: AutoencoderKLCogVideoX, films: Iterable[torch.Tensor]
+def resized(
+    transformer: CogVideoXTransformer3DModel,
+    vae: AutoencoderKLCogVideoX,
+    films: Iterable[torch.Tensor],
+    patch: int,
 ) -> CogVideoXTransformer3DModel:
-    """A transformer that paints pictures twice as wide and high as ``transformer`` does, as it would the small ones.
+    """A transformer with tokens of ``patch`` latents a side, twice or half as many as ``transformer`` has, that paints
+    pictures twice or half as large as it would paint them at its own size.
 
-    A token stands for as many times as many pixels: only what leads into the blocks and out of them is new, composed of
-    what there was and the least-squares maps between latents of ``films``, float (1, 3, 4k+1, H, W) in [-1, 1], H and W
-    whole tokens, and of the same at half their size. What is finer it has yet to learn.
+    Only what leads into the blocks and out of them is new, composed of what there was and the least-squares maps
+    between latents of ``films``, float (1, 3, 4k+1, H, W) in [-1, 1], H and W whole tokens of the larger, and of the
+    same at half their size. What is finer than it ever saw it has yet to learn.
     """
     config = transformer.config
     times, side, channels = config["patch_size_t"], config["patch_size"], config["out_channels"]
     small, large = [], []
     for film in films:
         half = functional.avg_pool3d(film, (1, 2, 2))
-        for found, picture, px in ((small, half, side), (large, film, 2 * side)):
+        for found, picture, px in ((small, half, min(side, patch)), (large, film, max(side, patch))):
             found.append(_tokens(encode(vae, picture)[0].float(), 1, px))
-    shrink, enlarge = _affine(torch.cat(large), torch.cat(small)), _affine(torch.cat(small), torch.cat(large))
-    made: Any = type(transformer).from_config({**config, "patch_size": 2 * side})
+    before, after = (small, large) if patch > side else (large, small)
+    back = _affine(torch.cat(after), torch.cat(before))
+    matrix, offset = _affine(torch.cat(before), torch.cat(after))
+    made: Any = type(transformer).from_config({**config, "patch_size": patch})
     ends = ("patch_embed.proj", "proj_out")
     made.load_state_dict(
         {
@@ -252,22 +257,23 @@ def enlarged(
             for name, value in transformer.state_dict().items()
         }
     )
-    size, large_size = channels * side**2, channels * (2 * side) ** 2
-    halved = torch.zeros(channels, side, side, channels, 2 * side, 2 * side)
-    for channel, row, column in product(range(channels), range(side), range(side)):
-        halved[channel, row, column, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 0.5
-    maps = ((halved.reshape(size, large_size), torch.zeros(size)), shrink, shrink)  # noise, mask, video
+    maps = (
+        (_noise(channels, side, patch), torch.zeros(channels * side**2)),
+        back,
+        back,
+    )  # then mask and video
     old: Any = transformer.patch_embed.proj
     new = made.patch_embed.proj
     parts = old.weight.reshape(-1, len(maps), channels, times, side**2).transpose(2, 3).flatten(3)
-    wider = torch.stack([parts[:, i] @ matrix for i, (matrix, _) in enumerate(maps)], dim=1)
+    wider = torch.stack([parts[:, i] @ one for i, (one, _) in enumerate(maps)], dim=1)
     wider = wider.unflatten(-1, (channels, -1)).transpose(2, 3)
     new.weight.copy_(wider.flatten(1))
-    new.bias.copy_(old.bias + sum((parts[:, i] @ offset).sum(dim=1) for i, (_, offset) in enumerate(maps)))
-    matrix, offset = enlarge
+    new.bias.copy_(
+        old.bias + sum((parts[:, i] @ constant).sum(dim=1) for i, (_, constant) in enumerate(maps))
+    )
 
     def out(values: torch.Tensor, constant: torch.Tensor | None) -> torch.Tensor:
-        """From (C x times x side x side, N) to what the larger token holds."""
+        """From (C x times x side x side, N) to what the other token holds."""
         found = matrix @ values.reshape(channels, times, side**2, -1).transpose(0, 1).flatten(1, 2)
         if constant is not None:
             found = found - constant[:, None]  # the velocity is minus the truth
@@ -276,6 +282,15 @@ def enlarged(
     made.proj_out.weight.copy_(out(transformer.proj_out.weight, None))
     made.proj_out.bias.copy_(out(transformer.proj_out.bias[:, None], offset)[:, 0])
     return made
+
+
+def _noise(channels: int, side: int, patch: int) -> torch.Tensor:
+    """The noise of a token of ``side`` latents a side from that of one of ``patch``, of the same strength."""
+    if patch > side:
+        spread = torch.eye(side).repeat_interleave(patch // side, dim=1) / (patch // side) ** 0.5
+    else:
+        spread = torch.eye(patch).repeat_interleave(side // patch, dim=0)
+    return torch.kron(torch.eye(channels), torch.kron(spread, spread))
 
 
 def _affine(given: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -63,7 +63,8 @@ class Recipe:
     ``prompt_dropout``: share of the clips whose prompt is left out. ``lora_rank``: 0 trains all weights.
     ``decoder_only``: a VAE's encoder stays as it is, so latents made of it stay right.
     ``patch``: latents along the side of a token of nano; 0 as the model has it, 4 in a new one. A model of 2 told 4 is
-    made one for pictures twice as large (`enlarged`): it learns on small ones, whose pairs are made and read sooner.
+    made one for pictures twice as large, one of 4 told 2 for half as large (`resized`): it learns on small ones, whose
+    pairs are made and read sooner.
     ``compiled``: the transformer, by `torch.compile`: a minute at first (and a C++ compiler on a processor), then
     shorter steps.
     ``ema``: decay of the running mean of the weights, which is what is saved; 0 for none.

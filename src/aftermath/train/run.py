@@ -28,7 +28,7 @@ from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
 from aftermath.render.void.text import prompt_embeddings
 from aftermath.train.latents import Latents
-from aftermath.train.linear import begin_copying, begin_linear, enlarged
+from aftermath.train.linear import begin_copying, begin_linear, resized
 from aftermath.train.loop import Progress, fit
 from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
 from aftermath.train.painter import PainterTask
@@ -118,7 +118,7 @@ def _painter(
     ours = recipe.name.startswith("nano")
     pipe = _nano(model, recipe) if ours else _void(model, recipe, offline)
     if ours and recipe.patch not in (0, pipe.transformer.config["patch_size"]):
-        _enlarge(pipe, recipe, trained)
+        _resize(pipe, recipe, trained)
     latents = Latents(kept, pipe.vae, recipe, trained)
     tried = Latents(kept, pipe.vae, replace(recipe, sizes=recipe.sizes[-1:], variants=1), held)
     processes = PartialState(cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available())
@@ -161,17 +161,19 @@ def _nano(model: str, recipe: Recipe) -> VoidPipeline:
     return VoidPipeline(None, None, vae, transformer, new_scheduler())
 
 
-def _enlarge(pipe: VoidPipeline, recipe: Recipe, pairs: Sequence[PairFiles]) -> None:
-    """Let ``pipe`` paint pictures twice as large with as many tokens."""
+def _resize(pipe: VoidPipeline, recipe: Recipe, pairs: Sequence[PairFiles]) -> None:
+    """Let ``pipe`` paint pictures twice or half as large with as many tokens."""
     side = int(pipe.transformer.config["patch_size"])
-    if recipe.patch != 2 * side:
-        raise InputError(f"patch {recipe.patch}", f"the model has {side}; it must be that, or twice that")
-    token = recipe.patch * latent_px(pipe.vae.config)
+    if recipe.patch not in (2 * side, side // 2):
+        raise InputError(
+            f"patch {recipe.patch}", f"the model has {side}; it must be that, twice or half of it"
+        )
+    token = max(side, recipe.patch) * latent_px(pipe.vae.config)
     films = (
         film[..., : film.shape[-2] // token * token, : film.shape[-1] // token * token]
         for film in _films(pairs, _FRAMES_LOOKED_AT)
     )
-    pipe.register_modules(transformer=enlarged(pipe.transformer, pipe.vae, films))
+    pipe.register_modules(transformer=resized(pipe.transformer, pipe.vae, films, recipe.patch))
 
 
 def _fitting(vae: AutoencoderKLCogVideoX) -> dict[str, int]:
