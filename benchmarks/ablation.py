@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,18 @@ class Way:
     recipe: str = "nano_pass1"
     passes: int = 1
 
+    @property
+    def model(self) -> str:
+        """Whose model it is scored with."""
+        return self.begins if self.trained is None else self.name
+
 
 WAYS = (
     Way("four", "quadmask, four levels", Given.QUADMASK, {"levels": "four"}),
     Way("three", "quadmask, three levels", Given.QUADMASK, {"levels": "three"}),
     Way("two", "quadmask, two levels", Given.QUADMASK, {"levels": "two"}),
     Way("object", "the object alone", Given.OBJECT, {"regions": "object"}),
-    Way("four", "four levels, from a box: the program's own regions", Given.BOX),
+    Way("box", "four levels, from a box: the program's own regions", Given.BOX, begins="four"),
     Way("four_twice", "four levels, and a second pass", Given.QUADMASK, {}, "four", "nano_pass2", 2),
 )
 
@@ -61,9 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="as of aftermath train"
     )
-    parser.add_argument(
-        "--only", nargs="*", help=f"some of {', '.join(way.name for way in WAYS if way.trained is not None)}"
-    )
+    parser.add_argument("--only", nargs="*", help=f"some of {', '.join(way.name for way in WAYS)}")
     parser.add_argument("--train-only", action="store_true")
     options = parser.parse_args()
     common = dict(_field(one) for one in options.set)
@@ -102,6 +106,14 @@ def _told(done: int, total: int, what: str) -> None:
     print(f"{done} of {total}: {what}", file=sys.stderr)
 
 
+def _told_by_fifties(name: str) -> Callable[[str, int, int], None]:
+    def tell(what: str, done: int, steps: int) -> None:
+        if done % 50 == 0:
+            _told(done, steps, f"{name}: {what}")
+
+    return tell
+
+
 def _model(work: Path, name: str) -> Path:
     return work / "models" / name
 
@@ -115,7 +127,7 @@ def _train(way: Way, options: argparse.Namespace, common: dict[str, Any]) -> Non
         options.work / "runs" / way.name,
         model=begins,
         latents=options.latents,
-        progress=lambda what, done, steps: done % 50 or _told(done, steps, f"{way.name}: {what}"),
+        progress=_told_by_fifties(way.name),
     )
     link = _model(options.work, way.name)  # an evaluation calls a model by its folder
     link.parent.mkdir(parents=True, exist_ok=True)
