@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from aftermath.cli import main  # noqa: E402
 from aftermath.errors import InputError  # noqa: E402
 from aftermath.evaluate.pairs import find_pairs, load_pair, read_video  # noqa: E402
 from aftermath.render.void.checkpoint import load_pipeline  # noqa: E402
-from aftermath.train.latents import varied  # noqa: E402
+from aftermath.train.latents import Latents, varied  # noqa: E402
 from aftermath.train.loop import Sheet, TrainingDiverged, fit  # noqa: E402
 from aftermath.train.order import Order  # noqa: E402
 from aftermath.train.recipe import Recipe, nano_pass1, recipe_named  # noqa: E402
@@ -255,6 +256,20 @@ def test_variants_are_mirrored_and_in_other_colours_and_all_twelve_differ(pairs:
     coloured = varied(pair, 2)
     assert np.array_equal(np.sort(coloured.source, axis=-1), np.sort(pair.source, axis=-1))
     assert len({varied(pair, number).source.tobytes() for number in range(12)}) == 12
+
+
+def test_a_recipe_takes_words_for_what_they_mean(pairs: Path, nano: Path, tmp_path: Path):
+    """A word that is only equal to a level is not that level to what asks for it; nobody would see it."""
+    files, masks = find_pairs(pairs)[:1], []
+    vae = load_pipeline(nano, text=False, dtype=torch.float32).vae
+    for told in ({"levels": "four"}, {"levels": "two"}, {"regions": "object"}):
+        recipe = nano_pass1(sizes=((HEIGHT, WIDTH),), num_frames=NUM_FRAMES, **told)
+        latents = Latents(tmp_path / "latents", vae, recipe, files)
+        latents.make(lambda *_: None)
+        masks.append(latents.read(0)["mask"])
+    assert not any(torch.equal(one, other) for one, other in combinations(masks, 2))
+    with pytest.raises(InputError, match="levels five: must be one of two, three, four"):
+        nano_pass1(levels="five")
 
 
 def test_every_sample_comes_once_an_epoch_and_shapes_are_not_mixed():

@@ -103,6 +103,13 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in (
+            ("part", Part),
+            ("levels", MaskLevels),
+            ("regions", Regions),
+            ("precision", Precision),
+        ):
+            object.__setattr__(self, name, _one_of(kind, name, getattr(self, name)))
         checks: tuple[tuple[str, bool, str], ...] = (
             ("steps", self.steps >= 1, "must be 1 or more"),
             ("variants", self.variants in range(1, 13), "must be from 1 to 12"),
@@ -141,6 +148,14 @@ class Recipe:
 
 
 _SIDES = "each must be height and width, multiples of 16"
+
+
+def _one_of(kind: type[StrEnum], name: str, value: str) -> StrEnum:
+    """The member that a word means, for all that asks whether it is that member."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise InputError(f"{name} {value}", f"must be one of {', '.join(kind)}") from error
 
 
 def _fits(size: tuple[int, int]) -> bool:
