@@ -68,7 +68,8 @@ def test_the_transformer_says_what_the_reference_says(length: int):
         image_rotary_emb=rotary_positions(pipe.transformer.config, length, 2, 3),
         return_dict=False,
     )[0]
-    assert (found - case["output"]).abs().max() < 1e-6
+    # nothing where they were recorded; another processor adds in another order (2e-6 of 4 was seen)
+    assert (found - case["output"]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", PASSES)
