@@ -81,7 +81,7 @@ def main() -> None:
         way.told: EngineSystem(
             Engine.VOID,
             options.work / "outputs",
-            str(_model(options.work, way.name)),
+            str(_model(options.work, way.model)),
             way.given,
             passes=way.passes,
         )
