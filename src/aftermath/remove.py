@@ -145,6 +145,7 @@ def mask(
     options: MaskOptions | None = None,
     work: str | Path | None = None,
     fresh: bool = False,
+    models: LoadedModels | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Stop at the quadmask, and write that to ``output`` (.mkv or .mp4, lossless). See `remove`."""
@@ -170,6 +171,7 @@ def mask(
         MaskOptions.given(options),
         work=None if work is None else path_given("work", work),
         fresh=fresh,
+        models=models,
         progress=progress,
     ) as session:
         primary = stages.segment(session)

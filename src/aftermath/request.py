@@ -121,10 +121,7 @@ class Request:
 
     def scaled_prompts(self, clip: Clip) -> Prompts:
         """The prompts in pixels of the analysed clip."""
-        sx, sy = clip.scale
-        boxes = tuple(replace(p, box=p.box.scaled(sx, sy)) for p in self.prompts.boxes)
-        points = tuple(replace(p, x=p.x * sx, y=p.y * sy) for p in self.prompts.points)
-        return Prompts(boxes, points)
+        return self.prompts.scaled(*clip.scale)
 
     def scaled_hints(self, clip: Clip) -> tuple[Hint, ...]:
         """The hints in pixels of the analysed clip."""

@@ -19,6 +19,7 @@ from aftermath.cli.generate import generate_command
 from aftermath.cli.inspect import inspect_command
 from aftermath.cli.models import app as models_app
 from aftermath.cli.parameters import Asked, Display, Prompt, expanded, written
+from aftermath.cli.studio import studio_command
 from aftermath.cli.train import train_command
 from aftermath.config import MaskOptions, RemoveOptions
 from aftermath.errors import InputError, plainly
@@ -95,6 +96,7 @@ def doctor(
 
 
 app.command("batch")(batch_command)
+app.command("studio")(studio_command)
 app.command("inspect")(inspect_command)
 app.command("generate")(generate_command)
 app.command("train")(train_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +54,13 @@ class Prompts:
     def frames(self) -> tuple[int, ...]:
         """The prompted frames, in order."""
         return tuple(sorted({p.frame for p in (*self.boxes, *self.points, *self.masks)}))
+
+    def scaled(self, sx: float, sy: float) -> Prompts:
+        """The boxes and points in a picture whose axes are ``sx`` and ``sy`` times as long; masks stay behind."""
+        return Prompts(
+            tuple(replace(p, box=p.box.scaled(sx, sy)) for p in self.boxes),
+            tuple(replace(p, x=p.x * sx, y=p.y * sy) for p in self.points),
+        )
 
 
 class Segmenter(Protocol):

@@ -20,7 +20,7 @@ from aftermath.segment.prompt_region import Surroundings, region_of_box, region_
 from aftermath.segment.shapes import grown
 from aftermath.segment.tracker import Tracker
 
-__all__ = ["FlowSegmenter"]
+__all__ = ["FirstLook", "FlowSegmenter"]
 
 _ONE_OBJECT = 0.15  # of an object's size: parts no further apart than twice this belong together
 
@@ -80,6 +80,29 @@ class FlowSegmenter:
         for masks in others:
             joined |= masks
         return joined
+
+
+class FirstLook:
+    """What prompts show on their own frame, before it is followed: an answer to a click.
+
+    What was seen of a frame is kept for the next one on it. ``camera``: of ``clip``, by `estimate_camera`.
+    """
+
+    def __init__(self, clip: Clip, camera: Camera) -> None:
+        self._work = _Work(clip, camera, lambda done, total: None)
+        self.shape = clip.height, clip.width
+
+    def object_on(self, frame: int, prompts: Prompts) -> np.ndarray:
+        """Boolean (H, W): what the prompts of ``frame`` lead to, in pixels of the clip; all False where to nothing.
+
+        Raises `InputError` for a frame that is not there, and prompts that lie on no object.
+        """
+        if not 0 <= frame < len(self._work.clip):
+            raise InputError(f"frame {frame}", f"must be one of 0 to {len(self._work.clip) - 1}")
+        found = np.zeros(self._work.clip.frames.shape[1:3], bool)
+        for mask in _prompted(self._work, prompts, frame):
+            found |= mask
+        return found
 
 
 def _prompted(work: _Work, prompts: Prompts, frame: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,155 @@
+// What the page knows: the server's state of one project, and what only this window has (frame, tool, view).
+
+import { api } from "./api.js";
+import { say } from "./dom.js";
+
+const PICTURES = 160, MASKS = 120; // kept in memory
+
+export class Store extends EventTarget {
+  id = null;
+  state = null; // of the server
+  frame = 0;
+  tool = "point";
+  view = "clip";
+  overlay = true;
+  playing = false;
+  selected = null; // the id of a finding
+  #news = null;
+  #pending = 0;
+  #edits = Promise.resolve();
+  #pictures = new Map();
+  #masks = new Map();
+  #clicked = null; // { frame, values }: the answer to a click, until the whole is known
+  paintRev = 0;
+
+  changed() { this.dispatchEvent(new Event("change")); }
+
+  get doc() { return this.state?.document; }
+  get clip() { return this.state?.clip; }
+  get base() { return `/projects/${this.id}`; }
+  get thing() { return this.state?.affected.find((one) => one.id === this.selected) ?? null; }
+  get job() { return this.state?.jobs.findLast((job) => job.state === "running" || job.state === "waiting") ?? null; }
+
+  open(state) {
+    this.close();
+    Object.assign(this, { id: state.id, frame: 0, view: "clip", tool: "point", selected: null, playing: false });
+    this.#pictures.clear();
+    this.#masks.clear();
+    this.#clicked = null;
+    this.#take(state);
+    this.#listen();
+  }
+
+  close() {
+    this.#news?.close();
+    this.#news = null;
+    this.id = this.state = null;
+    this.changed();
+  }
+
+  #listen() {
+    const id = this.id;
+    this.#news = api.news(id);
+    this.#news.onmessage = (event) => {
+      if (this.id === id && this.#pending === 0) this.#take(JSON.parse(event.data));
+      this.lost = false;
+    };
+    this.#news.onerror = () => {
+      if (!this.lost) { this.lost = true; this.changed(); }
+    };
+    this.#news.onopen = () => { this.lost = false; this.changed(); };
+  }
+
+  #take(state) {
+    const before = this.state;
+    this.state = state;
+    if (before && before.mask.rev !== state.mask.rev) this.#masks.clear();
+    if (before && !before.result?.rev && state.result?.shown) this.dispatchEvent(new Event("result"));
+    else if (before?.result && state.result && before.result.rev !== state.result.rev) this.dispatchEvent(new Event("result"));
+    if (this.#clicked && state.mask.fresh && !before?.mask.fresh) this.#clicked = null;
+    for (const job of state.jobs) {
+      const was = before?.jobs.find((one) => one.id === job.id);
+      if (was && was.state !== "failed" && job.state === "failed") say(job.error);
+    }
+    this.changed();
+  }
+
+  // Edits go one after another; what the server says meanwhile waits.
+  edit(changes) {
+    Object.assign(this.state.document, changes);
+    this.changed();
+    return this.#ask((id) => api.edit(id, changes));
+  }
+
+  run(kind) { return this.#ask((id) => api.run(id, kind)); }
+  stop() { return this.#ask((id) => api.stop(id)); }
+
+  #ask(what) {
+    const id = this.id;
+    this.#pending++;
+    this.#edits = this.#edits.then(async () => {
+      try {
+        const state = await what(id);
+        this.#pending--;
+        if (this.id === id && this.#pending === 0) this.#take(state);
+      } catch (error) {
+        this.#pending--;
+        say(error.message);
+        if (this.id === id) this.#take(await api.state(id).catch(() => this.state));
+      }
+    });
+    return this.#edits;
+  }
+
+  go(frame) {
+    if (!this.clip) return;
+    this.frame = Math.max(0, Math.min(this.clip.frames - 1, Math.round(frame)));
+    this.changed();
+  }
+
+  // Pictures and masks, kept for a while; the newest asked for stay.
+
+  picture(side, frame) {
+    const rev = side === "before" ? 0 : this.state.result?.rev ?? 0;
+    return this.#kept(this.#pictures, PICTURES, `${side} ${frame} ${rev}`, () => api.picture(this.id, side, frame, rev));
+  }
+
+  levels(frame) {
+    if (this.#clicked?.frame === frame) return { value: this.#clicked.values, promise: null };
+    return this.#kept(this.#masks, MASKS, `${frame}`, () => api.levels(this.id, frame).then((got) => got.values));
+  }
+
+  keepLevels(frame, values) {
+    this.#clicked = null;
+    this.#masks.set(`${frame}`, { value: values, promise: null });
+    this.paintRev++;
+    this.changed();
+  }
+
+  forgetLevels(...frames) {
+    for (const frame of frames) this.#masks.delete(`${frame}`);
+    this.paintRev++;
+    this.changed();
+  }
+
+  clicked(frame, values) {
+    this.#clicked = values && { frame, values };
+    this.paintRev++;
+    this.changed();
+  }
+
+  #kept(map, most, key, fetch) {
+    let entry = map.get(key);
+    if (entry) map.delete(key);
+    else {
+      entry = { value: null, promise: null };
+      const id = this.id;
+      entry.promise = fetch().then(
+        (value) => { entry.value = value; if (this.id === id) this.dispatchEvent(new Event("loaded")); },
+        () => { map.delete(key); });
+    }
+    map.set(key, entry);
+    while (map.size > most) map.delete(map.keys().next().value);
+    return entry;
+  }
+}
