@@ -64,6 +64,7 @@ def build_router(studio: Studio) -> APIRouter:
     async def upload(request: Request, name: str) -> Any:
         length = request.headers.get("content-length", "")
         number = int(length) if length.isdigit() else None
+        await run_in_threadpool(studio.sweep)
         made = await workspace.receive(name[:200], request.stream(), number)
         queue.add(made.id, Kind.READ)
         return studio.state(made)
@@ -180,15 +181,18 @@ def build_router(studio: Studio) -> APIRouter:
 
 async def _news(studio: Studio, project: Project, request: Request) -> AsyncIterator[str]:
     """The state of a project whenever it differs from what was told last."""
-    told, quiet = "", 0.0
+    told, seen, quiet = "", None, 0.0
     while not await request.is_disconnected() and not studio.closing:
-        try:
-            state = await run_in_threadpool(lambda: json.dumps(studio.state(project)))
-        except AftermathError:
-            return  # it was thrown away
-        if state != told:
-            told, quiet = state, 0.0
-            yield f"data: {state}\n\n"
+        stamp = studio.stamp(project)
+        if stamp != seen:
+            seen = stamp
+            try:
+                state = await run_in_threadpool(lambda: json.dumps(studio.state(project)))
+            except AftermathError:
+                return  # it was thrown away
+            if state != told:
+                told, quiet = state, 0.0
+                yield f"data: {state}\n\n"
         elif quiet > 10:
             quiet = 0.0
             yield ": still here\n\n"

@@ -133,6 +133,11 @@ class Project:
             choices=document.choices.model_dump(mode="json"),
         )
 
+    def stamp(self) -> tuple[int, ...]:
+        """Differs whenever a file that the page shows was written."""
+        files = ("document.json", "status.json", "found.json", "camera.json", "paint")
+        return tuple(_written_ns(self.root / name) for name in (*files, "before.json", "after.json"))
+
     # What is shown
 
     @property
@@ -231,6 +236,13 @@ class Project:
 
     def _painted(self) -> list[Path]:
         return sorted(p for p in (self.root / "paint").glob("*.png") if re.fullmatch(r"\d{5,7}", p.stem))
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def changed(plan: Plan, ways: dict[str, Way]) -> Plan:

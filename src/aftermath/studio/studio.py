@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aftermath.config import Engine, RemoveOptions
+from aftermath.config import Engine, ReasonerName, RemoveOptions
 from aftermath.core import Plan
 from aftermath.engines import choose_engine
-from aftermath.errors import AftermathError
+from aftermath.errors import AftermathError, InputError
 from aftermath.studio.clicks import Clicks
 from aftermath.studio.document import Choices
 from aftermath.studio.estimate import History
@@ -22,6 +23,7 @@ from aftermath.studio.workspace import Workspace
 
 __all__ = ["Studio", "find_examples"]
 
+_KEPT_S = 24 * 3600  # how long a hosted demo keeps a project
 _EXAMPLES = ("collision", "support", "passer", "control")
 
 
@@ -67,14 +69,27 @@ class Studio:
         clip = self.examples[name]
         if not self.public:
             return self.open(clip)
+        self.sweep()
         project = self.workspace.copy(clip, name)
         self.queue.add(project.id, Kind.READ)
         return project
 
     def edit(self, project: Project, changes: dict[str, Any]) -> dict[str, Any]:
         """Change the document; see `Document.edited`."""
+        wanted = project.document.edited(changes).choices.reasoner
+        if self.public and wanted is not ReasonerName.MOTION:
+            raise InputError(
+                f"reasoner {wanted}", "is not offered here", "run the studio yourself, with your own key"
+            )
         project.edit(changes)
         return self.state(project)
+
+    def sweep(self) -> None:
+        """Throw away what visitors of a hosted demo left a day ago."""
+        for project in self.workspace.all() if self.public else []:
+            touched = (project.root / "document.json").stat().st_mtime
+            if time.time() - touched > _KEPT_S and not any(job.open for job in self.queue.of(project.id)):
+                self.workspace.forget(project)
 
     def state(self, project: Project) -> dict[str, Any]:
         """Everything that the page shows of a project, but for the pictures."""
@@ -111,6 +126,10 @@ class Studio:
             "estimate": self.history.estimate(project, Engine(engine)).words if engine else "",
             "jobs": [self.told(job) for job in self.queue.of(project.id)[-3:]],
         }
+
+    def stamp(self, project: Project) -> object:
+        """Something that differs whenever the state may; looked at often, so it costs next to nothing."""
+        return project.stamp(), [(job, self.queue.before(job)) for job in self.queue.of(project.id)[-3:]]
 
     def told(self, job: Job) -> dict[str, Any]:
         """A job, as the page shows it."""

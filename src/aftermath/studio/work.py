@@ -192,7 +192,7 @@ class Worker:
         return {
             "seconds": sum(result.stage_times_s.values()),
             "engine": result.engine,
-            "reused": list(result.reused),
+            "reused": Stage.OUTPUT in result.reused,
         }
 
     def _show(self, project: Project, output: Path, tell: Tell) -> None:

@@ -24,6 +24,18 @@ export class Store extends EventTarget {
 
   changed() { this.dispatchEvent(new Event("change")); }
 
+  until(met) {
+    return new Promise((done) => {
+      const look = () => {
+        if (!met()) return;
+        this.removeEventListener("change", look);
+        done();
+      };
+      this.addEventListener("change", look);
+      look();
+    });
+  }
+
   get doc() { return this.state?.document; }
   get clip() { return this.state?.clip; }
   get base() { return `/projects/${this.id}`; }
@@ -78,6 +90,7 @@ export class Store extends EventTarget {
   edit(changes) {
     Object.assign(this.state.document, changes);
     this.changed();
+    if (changes.ways || changes.told) this.dispatchEvent(new Event("directed"));
     return this.#ask((id) => api.edit(id, changes));
   }
 

@@ -31,11 +31,12 @@ export async function start(root) {
     clearTimeout(again);
     again = setTimeout(() => { if (store.state?.found) store.run("mask"); }, SOON_MS);
   };
+  store.addEventListener("directed", soon);
   const actions = {
     tool: (tool) => { store.tool = tool; store.view = "clip"; store.changed(); },
-    prompts: (changes) => { store.clicked(store.frame, null); store.edit(changes); if (changes.told) soon(); },
-    ways: (ways) => { store.edit({ ways }); soon(); },
-    path: (points) => { viewer.setPath(points); soon(); },
+    prompts: (changes) => { store.clicked(store.frame, null); store.edit(changes); },
+    ways: (ways) => store.edit({ ways }),
+    path: (points) => viewer.setPath(points),
     select: (thing) => {
       store.selected = thing?.id ?? null;
       if (thing && (store.frame < thing.frames[0] || store.frame >= thing.frames[1])) store.go(thing.frames[0]);
@@ -45,7 +46,6 @@ export async function start(root) {
   viewer.element.addEventListener("tell", (event) => askAction(store, event.detail, (action) => {
     const at = { x: Math.round(event.detail.x * 10) / 10, y: Math.round(event.detail.y * 10) / 10 };
     store.edit({ told: [...store.doc.told, { ...at, frame: store.frame, action }] });
-    soon();
   }));
   store.addEventListener("result", () => { store.view = "wipe"; store.changed(); });
   const editor = h("div", { class: "editor" },

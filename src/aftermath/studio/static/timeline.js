@@ -51,13 +51,13 @@ export class Timeline {
           style: { left: at(one.frames[0]), width: at(Math.max(1, one.frames[1] - 1 - one.frames[0])), top: `${2 + row * 4}px` } })),
       painted.map((frame) => h("i", { class: "painted", title: `frame ${frame} is painted`, style: { left: at(frame) } })),
       [...doc.points, ...doc.boxes].map((one) => h("i", { class: "prompt", title: `pointed at in frame ${one.frame}`, style: { left: at(one.frame) } })),
-      path && thing ? pathOf(thing, doc).map(([frame]) => this.#key(frame, at, frames)) : null,
+      path && thing ? pathOf(thing, doc).map(([frame], i) => this.#key(i, frame, at, frames)) : null,
     ];
   }
 
   // A point of a path: dragged along, it is passed earlier or later.
-  #key(frame, at, frames) {
-    const key = h("button", { class: "key", "data-key": `key-${frame}`, style: { left: at(frame) },
+  #key(index, frame, at, frames) {
+    const key = h("button", { class: "key", "data-key": `key-${index}`, style: { left: at(frame) },
       title: `the path is here in frame ${frame}: drag to change when`, "aria-label": `path point of frame ${frame}` });
     key.addEventListener("pointerdown", (event) => {
       event.preventDefault();

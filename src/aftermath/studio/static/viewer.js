@@ -310,6 +310,10 @@ export class Viewer {
   async #asked(changes) {
     const { store } = this, { id, frame } = store;
     store.edit(changes);
+    if (!store.clip.clickable) {
+      say("the clip is still being looked at: the answer comes in a moment", false);
+      await store.until(() => store.id !== id || store.clip?.clickable);
+    }
     const begun = performance.now();
     try {
       const values = await api.click(id, frame, changes);
@@ -334,7 +338,9 @@ export class Viewer {
     const handle = points.filter((p) => near(p) < GRAB_PX).sort((a, b) => near(a) - near(b))[0];
     if (handle) this.drag.grabbed = handle[0];
     else this.drag.grabbed = Math.max(frame, thing.frames[0]); // elsewhere: it goes there, in this frame
-    this.drag.path = moved(points, this.drag.grabbed, at);
+    // what was computed for after this frame led on from where the thing no longer is
+    const kept = doc.ways[thing.id]?.path ? points : points.filter(([frame]) => frame <= this.drag.grabbed);
+    this.drag.path = moved(kept, this.drag.grabbed, at);
   }
 
   setPath(points) {
@@ -390,17 +396,19 @@ const round = (value) => Math.round(value * 10) / 10;
 export function pathOf(thing, doc) {
   const own = doc.ways[thing.id]?.path;
   if (own?.length) return own.map((place) => [place.frame, place.x, place.y]);
-  if (thing.path.length) return thing.path.length > 12 ? thinned(thing.path) : thing.path;
+  if (thing.path.length) return thinned(thing.path);
   if (!thing.box) return [];
   const [x0, y0, x1, y1] = thing.box;
   return [[thing.frames[0], (x0 + x1) / 2, (y0 + y1) / 2]];
 }
 
-// A computed path has a point a frame; to be dragged it has as few as say the same, to a pixel or two.
+// A computed path has a point a frame; to be dragged it has as few as say nearly the same.
 function thinned(points) {
+  const spread = (place) => Math.max(...points.map((p) => p[place])) - Math.min(...points.map((p) => p[place]));
+  const least = Math.max(1.5, 0.04 * Math.hypot(spread(1), spread(2)));
   const keep = new Set([0, points.length - 1]);
   const split = (first, last) => {
-    let worst = 1.5, at = -1;
+    let worst = least, at = -1;
     for (let i = first + 1; i < last; i++) {
       const share = (points[i][0] - points[first][0]) / (points[last][0] - points[first][0]);
       const apart = Math.hypot(points[i][1] - (points[first][1] + share * (points[last][1] - points[first][1])),
