@@ -21,6 +21,7 @@ import pytest
 from aftermath.media.masks import read_masks
 from aftermath.media.video import probe
 from conftest import Server, ended
+from small_clip import write_scene
 
 CRATE = (336, 240)  # of examples/support, source pixels
 VASE = "stands on it"
@@ -284,3 +285,34 @@ def test_with_the_keyboard_alone_on_a_small_window(
     assert width <= 420, "nothing hangs over the edge"
     assert window.complaints == []
     page.context.close()
+
+
+def test_names_and_words_are_never_markup(window: Page, tmp_path: Path) -> None:
+    bad = "<img src=x onerror=window.hit=1>\"'><script>window.hit=1</script>"
+    write_scene(tmp_path / "scene.mp4")
+    state = window.server.upload(f"{bad}.mp4".replace("/", "∕"), (tmp_path / "scene.mp4").read_bytes()).json()
+    project = state["id"]
+    at = f"/studio/api/projects/{project}"
+    window.server.wait(project, ended)
+    boxes = [{"x0": 30, "y0": 40, "x1": 62, "y1": 84, "frame": 0}]
+    window.server.ask(at, "PATCH", {"name": bad, "prompt": bad, "boxes": boxes})
+    window.server.ask(f"{at}/run/mask", "POST")
+    window.server.wait(project, ended)
+    page = window.page
+    page.goto(f"{window.server.address}/#{project}")
+    page.wait_for_selector("#studio[data-ready=clip]")
+    window.drawn(0)
+    assert page.locator("input.title").input_value() == bad
+    page.locator("#words").fill(bad)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".marks-list li")
+    assert bad in page.locator(".marks-list").inner_text()
+    # words want a model that is not here: what fails is told as text too
+    page.locator("#find").click()
+    page.wait_for_selector(".toast.bad")
+    window.shot("30-toast")
+    page.goto(f"{window.server.address}/#")
+    page.wait_for_selector(".projects a")
+    assert bad in page.locator(".projects").inner_text()
+    assert page.evaluate("window.hit") is None
+    assert window.complaints == []
