@@ -33,6 +33,7 @@ _COMMANDS = {
     "generate": (("mujoco",), "data"),
     "train": (TRAINING_PARTS, "train"),
     "batch --ray": (("ray",), "scale"),
+    "studio": (("gradio",), "studio"),
 }
 """What needs an extra, by the modules it looks for."""
 
