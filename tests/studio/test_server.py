@@ -242,12 +242,16 @@ def test_uploads_are_judged_by_what_they_are(server: Server, scene: bytes, tmp_p
         ("film.mp4", b""),
         ("film.mp4", b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://" + str(secret).encode() + b"\n"),
         ("film.mp4", b"ffconcat version 1.0\nfile '" + str(secret).encode() + b"'\n"),
-        ("film.mp4", scene[: len(scene) // 3]),
         ("film.png", b"\x89PNG\r\n\x1a\n" + bytes(100)),
     ):
         assert "not a video" in error(server.upload(name, content)) or "frame" in error(
             server.upload(name, content)
         )
+    cut = server.upload("cut.mp4", scene[: len(scene) // 2])
+    assert cut.code == 200, "what is whole of it can be used, and it is said"
+    state = server.wait(cut.json()["id"], ended)
+    assert 0 < state["clip"]["frames"] < 12 and "cut off or damaged" in state["clip"]["warnings"][0]
+    before += 1
     large = error(server.upload("large.mp4", bytes(11_000_000)))
     assert large == "large.mp4: more than 0.01 GB; cut out the part that matters, or use the command line"
     assert len(server.ask(f"{API}/projects").json()["projects"]) == before, "nothing is left behind"

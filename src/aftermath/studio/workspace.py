@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -21,6 +23,7 @@ __all__ = ["Workspace", "default_workspace"]
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
+_DRAIN_S = 1.0
 _LEAST_FREE = 2**30  # bytes of disk that an upload leaves
 
 
@@ -93,6 +96,7 @@ class Workspace:
         suffix = Path(name).suffix.lower()
         clip = Path("clip") / f"clip{suffix if _SUFFIX.fullmatch(suffix) else '.bin'}"
         if length is not None and length > limit:
+            await _drain(chunks)
             raise _too_large(name, limit)
         if shutil.disk_usage(self.root).free < (length or 0) + _LEAST_FREE:
             raise InputError(name, "does not fit on this disk", "free some space")
@@ -124,6 +128,14 @@ class Workspace:
             root.mkdir(parents=True, exist_ok=True)
         Project(root).keep(document)
         return self.get(project_id)
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Take what is on its way for a moment: a sender that is cut off in the middle hears no answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in chunks:
+                pass
 
 
 def _too_large(name: str, limit: int) -> InputError:

@@ -81,7 +81,7 @@ export class Store extends EventTarget {
     if (this.#clicked && state.mask.fresh && !before?.mask.fresh) this.#clicked = null;
     for (const job of state.jobs) {
       const was = before?.jobs.find((one) => one.id === job.id);
-      if (was && was.state !== "failed" && job.state === "failed") say(job.error);
+      if (before && was?.state !== "failed" && job.state === "failed") say(job.error);
     }
     this.changed();
   }

@@ -147,6 +147,7 @@ function drawReading(home, store) {
 }
 
 async function send(files, home) {
+  const { upload_bytes: most } = await api.list().catch(() => ({}));
   let list = home.querySelector(".uploads");
   if (!list) { location.hash = ""; await new Promise((done) => setTimeout(done, 300)); list = home.querySelector(".uploads"); }
   const ids = [];
@@ -154,6 +155,7 @@ async function send(files, home) {
     const bar = h("progress", { max: file.size, value: 0 }), line = h("div", { class: "row" }, h("span", {}, file.name), bar);
     list?.append(line);
     try {
+      if (most && file.size > most) throw new Error(`more than ${(most / 2 ** 30).toPrecision(3)} GB: cut out the part that matters`);
       const state = await api.upload(file, (done) => { bar.value = done; });
       ids.push(state.id);
       remember(state.id, state.document.name);
