@@ -47,10 +47,16 @@ class Server:
     address: str = ""
     told: list[str] = field(default_factory=list)
 
+    @property
+    def command(self) -> list[str]:
+        if self.words[:1] == ("app.py",):  # the hosted demo
+            return [sys.executable, str(EXAMPLES.parent / "app.py")]
+        own = [sys.executable, "-m", "aftermath", "studio", *self.words]
+        return [*own, "--port", "0", "--no-browser", "--workspace", str(self.workspace)]
+
     def start(self) -> Server:
-        command = [sys.executable, "-m", "aftermath", "studio", *self.words, "--port", "0", "--no-browser"]
         self.process = subprocess.Popen(
-            [*command, "--workspace", str(self.workspace)],
+            self.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -319,3 +320,23 @@ def test_bad_options_are_one_line(cli: Callable, tmp_path: Path) -> None:
         taken.listen()
         done = cli("studio", "--port", taken.getsockname()[1], "--workspace", tmp_path / "w", "--no-browser")
         assert done.returncode == 2 and "give another with --port" in done.stderr
+
+
+def test_a_hosted_demo_keeps_strangers_apart(
+    new_server: Callable[..., Server], scene: bytes, tmp_path: Path
+) -> None:
+    server = new_server("app.py", HOST="127.0.0.1", PORT="0", AFTERMATH_WORKSPACE=str(tmp_path))
+    first, second = (server.ask(f"{API}/examples/collision", "POST").json()["id"] for _ in range(2))
+    assert first != second, "each visitor has one of their own"
+    listed = server.ask(f"{API}/projects").json()
+    assert listed["projects"] == [] and "collision" in listed["examples"]
+    assert server.ask(f"{API}/jobs").json() == []
+    # keys of the server are not spent by strangers
+    answer = server.ask(f"{API}/projects/{first}", "PATCH", {"choices": {"reasoner": "gemini"}})
+    assert "is not offered here" in error(answer)
+    # what was left a day ago goes when somebody comes
+    document = tmp_path / "projects" / second / "document.json"
+    server.wait(second, ended)
+    os.utime(document, (0, 0))
+    made(server, scene)
+    assert not document.exists() and (tmp_path / "projects" / first).exists()

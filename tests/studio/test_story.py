@@ -316,3 +316,29 @@ def test_names_and_words_are_never_markup(window: Page, tmp_path: Path) -> None:
     assert bad in page.locator(".projects").inner_text()
     assert page.evaluate("window.hit") is None
     assert window.complaints == []
+
+
+def test_several_clips_are_several_projects(window: Page, tmp_path: Path) -> None:
+    page = window.page
+    names = ["first", "second", "no film"]
+    for name in names[:2]:
+        write_scene(tmp_path / f"{name}.mp4")
+    (tmp_path / "no film.mp4").write_text("not a film")
+    page.goto(window.server.address)
+    page.wait_for_selector("#studio[data-ready=home]")
+    page.set_input_files("#file", [tmp_path / f"{name}.mp4" for name in names])
+    page.wait_for_function("document.querySelectorAll('.uploads a').length === 2")
+    page.wait_for_selector(".uploads .warning")
+    assert "not a video" in page.locator(".uploads .warning").inner_text()
+    page.locator(".uploads a").last.click()
+    page.wait_for_selector("#studio[data-ready=clip]")
+    assert page.locator("input.title").input_value() == "second"
+    page.locator("a.brand").click()
+    page.wait_for_selector(".projects a")
+    assert sorted(page.locator(".projects a").all_inner_texts()) == ["first", "second"]
+    # thrown away, after it was asked
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("Throw away first").click()
+    page.wait_for_function("document.querySelectorAll('.projects a').length === 1")
+    # the refusal of what is no film is the browser's to log
+    assert [told for told in window.complaints if "400" not in told] == []
