@@ -7,6 +7,7 @@ and measures:
 - first mask: from the click on a frame that nobody clicked on before to the mask's being drawn (1920x1080);
 - next mask: another click on the same frame;
 - scrubbing: frames a second, each drawn with its mask before the next key is pressed, none seen before;
+- whole story: from the start command to the result of an example, by two clicks (its object, the button);
 - server: resident memory with the 3840x2160 clip open, clicked in and scrubbed through; beside it, the worker's.
 
 Needs the dev dependencies and chromium (Debian's package).
@@ -52,8 +53,10 @@ def enlarged(target: Path, width: int, height: int) -> Path:
 class Server:
     """``aftermath studio`` as a process."""
 
-    def __init__(self, clip: Path, workspace: Path) -> None:
-        command = [sys.executable, "-m", "aftermath", "studio", str(clip), "--port", "0", "--no-browser"]
+    def __init__(self, clip: Path | None, workspace: Path) -> None:
+        self.began = time.perf_counter()
+        named = [] if clip is None else [str(clip)]
+        command = [sys.executable, "-m", "aftermath", "studio", *named, "--port", "0", "--no-browser"]
         self.process = subprocess.Popen(
             [*command, "--workspace", str(workspace)], stdout=subprocess.PIPE, text=True
         )
@@ -64,7 +67,8 @@ class Server:
 
     def memory_mb(self) -> tuple[float, float]:
         """Resident megabytes of the server, and of the processes that it began."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = {child for thread in threads for child in thread.read_text().split()}
         return _resident_mb(self.process.pid), sum(_resident_mb(int(child)) for child in children)
 
     def stop(self) -> None:
@@ -105,6 +109,21 @@ def clicked(page: Any, dx: int = 0) -> float:
     return float(page.locator(".picture").get_attribute("data-answered-ms")) / 1000
 
 
+def story(browser: Any, server: Server) -> float:
+    """Seconds from the start command to the result."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(300_000)
+    page.goto(server.address)
+    page.locator("button.card", has_text="collision").click()
+    page.wait_for_selector("#studio[data-ready=clip]")
+    drawn(page, 0)
+    clicked(page)
+    page.locator("#make").click()
+    page.wait_for_selector("#studio input[name=view][value=wipe]:checked")
+    drawn(page, 0)
+    return time.perf_counter() - server.began
+
+
 def scrubbed(page: Any) -> float:
     """Frames a second."""
     page.locator("#scrub").focus()
@@ -129,6 +148,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         root = Path(folder)
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        server = Server(None, root / "new")
+        found.append(["whole story, an example", f"{story(browser, server):.0f} s"])
+        server.stop()
         server = Server(enlarged(root / "hd.mp4", 1920, 1080), root / "hd")
         page, ready_s = opened(browser, server)
         found.append(["page ready", f"{ready_s:.1f} s"])

@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { say } from "./dom.js";
 
+const AHEAD = 4; // frames fetched before they are asked for
 const PICTURES = 160, MASKS = 120; // kept in memory
 
 export class Store extends EventTarget {
@@ -116,8 +117,21 @@ export class Store extends EventTarget {
 
   go(frame) {
     if (!this.clip) return;
+    const before = this.frame;
     this.frame = Math.max(0, Math.min(this.clip.frames - 1, Math.round(frame)));
     this.changed();
+    if (Math.abs(this.frame - before) === 1) this.#foresee(this.frame - before);
+  }
+
+  // Whoever goes frame by frame wants the next ones too.
+  #foresee(step) {
+    const sides = { clip: ["before"], result: ["after"], difference: ["difference"] }[this.view] ?? ["before", "after"];
+    for (let i = 1; i <= AHEAD; i++) {
+      const frame = this.frame + i * step;
+      if (frame < 0 || frame >= this.clip.frames) return;
+      for (const side of sides) this.picture(side, frame);
+      if (this.view === "clip" && this.overlay) this.levels(frame);
+    }
   }
 
   // Pictures and masks, kept for a while; the newest asked for stay.
