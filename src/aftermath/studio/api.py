@@ -58,7 +58,12 @@ def build_router(studio: Studio) -> APIRouter:
     def projects() -> Any:
         listed = [] if studio.public else [_told(one) for one in workspace.all()]
         opened = studio.opened.id if studio.opened else None
-        return {"projects": listed, "examples": sorted(studio.examples), "opened": opened, "upload_bytes": studio.limits.num_bytes}
+        return {
+            "projects": listed,
+            "examples": sorted(studio.examples),
+            "opened": opened,
+            "upload_bytes": studio.limits.num_bytes,
+        }
 
     @router.post("/projects")
     async def upload(request: Request, name: str) -> Any:

@@ -104,7 +104,7 @@ def serve(
         app = build_app(studio, password=password, open_hosts=host not in _LOOPBACK, framed=public)
         address = _address(listening, host)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, ws="none")
-        server = _Server(config, lambda: _ready(address, browser, say), studio)
+        server = _server(config, lambda: _ready(address, browser, say), studio)
         server.run(sockets=[listening])
 
 
@@ -114,7 +114,8 @@ def _ready(address: str, browser: bool, say: Callable[[str], None]) -> None:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
-def _Server(config: Any, ready: Callable[[], None], studio: Studio) -> Any:  # noqa: N802 - uvicorn is imported late
+def _server(config: Any, ready: Callable[[], None], studio: Studio) -> Any:
+    """One that says when it answers; a class in a function, since uvicorn comes with an extra."""
     import uvicorn
 
     class Server(uvicorn.Server):
