@@ -204,6 +204,8 @@ def shared_project(server: Server, scene: bytes) -> str:
         "/gradio_api/proxy=http://127.0.0.1:1/",
         "/gradio_api/run/predict",
         "/gradio_api/queue/join",
+        "/gradio_api/info",
+        "/config",
         "/docs",
         "/openapi.json",
         "/monitoring",
@@ -296,7 +298,7 @@ def test_a_password_is_asked_for_everywhere(new_server: Callable[..., Server]) -
     server = new_server("--host", "0.0.0.0", AFTERMATH_STUDIO_PASSWORD="söhn:1")
     server.address = server.address.replace("0.0.0.0", "127.0.0.1")
     right = {"Authorization": "Basic " + base64.b64encode("me:söhn:1".encode()).decode()}
-    for path in ("/", f"{API}/projects", "/studio/static/studio.js", "/config"):
+    for path in ("/", f"{API}/projects", "/studio/static/studio.js", "/theme.css"):
         assert server.ask(path).code == 401
         for wrong in ("Basic bWU6bm8=", "Basic %%%", "Bearer x", ""):
             assert server.ask(path, headers={"Authorization": wrong}).code == 401

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -253,8 +254,6 @@ def _picture(project: Project, side: str, frame: int) -> np.ndarray:
 
 def _strip(project: Project, count: int) -> bytes:
     """Thumbnails side by side, at even distances."""
-    import cv2
-
     before = project.before
     if before is None:
         raise IndexError(0)

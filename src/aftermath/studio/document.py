@@ -5,6 +5,7 @@ Everything is in pixels of the source, upright, and frames counted from 0, as on
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -109,8 +110,6 @@ class Choices(_Strict):
 
     def options(self, base: RemoveOptions) -> RemoveOptions:
         """The options of a run: those that the server was started with, and these over them."""
-        from dataclasses import replace
-
         if self.codec is Codec.PNG:
             raise InputError("codec png", "must be a film here", "the command line writes numbered pictures")
         return replace(

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import Level
-from aftermath.media.masks import resize_levels, write_masks
+from aftermath.media.masks import read_masks, resize_levels, write_masks
 from aftermath.studio.project import Project
 
 __all__ = ["between", "write_painted"]
@@ -64,8 +64,6 @@ def _distance(mask: np.ndarray, move: np.ndarray) -> np.ndarray:
 
 def write_painted(project: Project, found: Path, rate: Fraction, size: tuple[int, int]) -> Path:
     """The film of the quadmask at the source's ``size`` (width, height): ``found``, with what was painted."""
-    from aftermath.media.masks import read_masks
-
     target, painted = project.root / "painted.mkv", set(project.painted_frames())
 
     def frames() -> Iterator[np.ndarray]:

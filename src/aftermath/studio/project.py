@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -247,8 +247,6 @@ def _written_ns(path: Path) -> int:
 
 def changed(plan: Plan, ways: dict[str, Way]) -> Plan:
     """The plan with what a person changed of its findings; a path that they drew is directed."""
-    from dataclasses import replace
-
     things = []
     for thing in plan.affected:
         way = ways.get(thing.id)
