@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import cache_from_source
 from pathlib import Path
 
 # before NumPy and torch are loaded: on small arrays threads only wait for each other, and other tests run beside
@@ -22,6 +23,19 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where packages lie uncompiled and Python may not write beside them, compile them once for all processes.
+
+    A process that imports diffusers would otherwise compile 3000 modules before its first line, which takes longer
+    than what it is started for. A usual installation has its bytecode; this gives these tests the same.
+    """
+    if sys.dont_write_bytecode and not Path(cache_from_source(pytest.__file__)).exists():
+        compiled = config.rootpath / ".pytest_cache" / "d" / "bytecode"
+        sys.pycache_prefix, sys.dont_write_bytecode = str(compiled), False
+        os.environ["PYTHONPYCACHEPREFIX"] = str(compiled)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from conftest import Cli
 
 pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="the extra void is not installed")
 
-FRAMES = 13
+FRAMES = 9
 PAIR = Path(__file__).parents[1] / "examples" / "control"
 
 
