@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from aftermath.studio.painting import between
 from conftest import Answer, Server, ended
 from small_clip import write_scene
 
@@ -136,13 +137,13 @@ def test_what_is_painted_is_followed(server: Server, scene: bytes) -> None:
     server.wait(project, ended)
     painted = np.full((120, 160), 255, np.uint8)
     painted[50:70, 30:60] = 0
-    assert server.ask(f"{at}/levels/2", "PUT", painted.tobytes()).json() == {"painted": [2]}
+    assert server.ask(f"{at}/levels/2", "PUT", painted.tobytes()).json()["painted"] == [2]
     assert np.array_equal(
         np.frombuffer(server.ask(f"{at}/levels/2").body, np.uint8).reshape(120, 160), painted
     )
     moved = np.roll(painted, (20, 40), (0, 1))
     server.ask(f"{at}/levels/6", "PUT", moved.tobytes())
-    assert server.ask(f"{at}/between", "POST", {"first": 2, "last": 6}).json() == {"painted": [2, 3, 4, 5, 6]}
+    assert server.ask(f"{at}/between", "POST", {"first": 2, "last": 6}).json()["painted"] == [2, 3, 4, 5, 6]
     half = np.frombuffer(server.ask(f"{at}/levels/4").body, np.uint8).reshape(120, 160)
     ys, xs = np.nonzero(half == 0)
     assert (round(xs.mean()), round(ys.mean())) == (64, 70) and abs(len(ys) - 600) < 30
@@ -153,6 +154,11 @@ def test_what_is_painted_is_followed(server: Server, scene: bytes) -> None:
     assert "painted.mkv" in json.dumps(record["request"])
     server.ask(f"{at}/levels/4", "DELETE")
     assert server.state(project)["painted"] == [2, 3, 5, 6] and not server.state(project)["result"]["fresh"]
+    # what another window painted is told by its revision
+    revs = server.state(project)["paint_revs"]
+    server.ask(f"{at}/levels/2", "PUT", moved.tobytes())
+    now = server.state(project)["paint_revs"]
+    assert now["2"] != revs["2"] and now["3"] == revs["3"]
     for body, why in ((b"12", "a byte a pixel"), (bytes([7]) * (120 * 160), "0, 63, 127 and 255")):
         assert why in error(server.ask(f"{at}/levels/2", "PUT", body))
     assert "painted frames" in error(server.ask(f"{at}/between", "POST", {"first": 0, "last": 1}))
@@ -176,6 +182,7 @@ def test_what_is_painted_is_followed(server: Server, scene: bytes) -> None:
         ("/projects/ID", "PATCH", {"choices": {"vlm_url": "http://10.0.0.1"}}, 400),
         ("/projects/ID", "PATCH", {"choices": {"certificate": "/etc/passwd"}}, 400),
         ("/projects/ID", "PATCH", {"points": [{"x": "nan", "y": 0, "frame": 0}]}, 400),
+        ("/projects/ID", "PATCH", {"ways": {"a": {"path": [{"frame": 500, "x": 1, "y": 1}]}}}, 400),
         ("/projects/ID", "PATCH", [1], 400),
         ("/projects/ID/click", "POST", {"frame": 0}, 400),
         ("/projects/ID/run/remove", "POST", None, 400),
@@ -342,3 +349,25 @@ def test_a_hosted_demo_keeps_strangers_apart(
     os.utime(document, (0, 0))
     made(server, scene)
     assert not document.exists() and (tmp_path / "projects" / first).exists()
+
+
+def test_several_pieces_go_by_themselves_between_painted_frames() -> None:
+    first, last = np.full((2, 100, 200), 255, np.uint8)
+    first[10:20, 10:20] = last[40:50, 10:20] = 0  # one falls
+    first[60:80, 150:180] = last[60:80, 150:180] = 0  # a larger one stays
+    first[60:70, 20:40] = last[60:70, 60:80] = 127
+    half = between(first, last, 0.5)
+    assert (half[60:80, 150:180] == 0).mean() > 0.98
+    assert (half[26:34, 11:19] == 0).all() and (half[10:20, 10:20] == 255).all()
+    assert (half[61:69, 41:59] == 127).all() and (half == 127).sum() < 230
+
+
+def test_a_removal_does_what_waits_to_be_looked_for(server: Server, scene: bytes) -> None:
+    busy, project = made(server, scene), made(server, scene)
+    for one in (busy, project):
+        server.ask(f"{API}/projects/{one}", "PATCH", {"boxes": [BOX]})
+    server.ask(f"{API}/projects/{busy}/run/remove", "POST")
+    for kind in ("mask", "remove", "remove"):
+        server.ask(f"{API}/projects/{project}/run/{kind}", "POST")
+    jobs = server.wait(project, ended)["jobs"]
+    assert [(job["kind"], job["state"]) for job in jobs[-2:]] == [("mask", "stopped"), ("remove", "done")]

@@ -130,20 +130,20 @@ def build_router(studio: Studio) -> APIRouter:
             raise InputError("the painted frame", "must be a byte a pixel, at the size that is analysed")
         values = np.frombuffer(body, np.uint8).reshape(before.shape[:2])
         await run_in_threadpool(lambda: project.paint(frame, values))
-        return {"painted": project.painted_frames()}
+        return project.painted()
 
     @router.delete("/projects/{project_id}/levels/{frame}")
     def unpaint(project_id: str, frame: int) -> Any:
         project = get(project_id)
         project.unpaint(frame)
-        return {"painted": project.painted_frames()}
+        return project.painted()
 
     @router.post("/projects/{project_id}/between")
     async def fill(project_id: str, request: Request) -> Any:
         project, asked = get(project_id), await _json(request)
         first, last = _whole(asked, "first"), _whole(asked, "last")
         await run_in_threadpool(lambda: _paint_between(project, first, last))
-        return {"painted": project.painted_frames()}
+        return project.painted()
 
     @router.post("/projects/{project_id}/click")
     async def click(project_id: str, request: Request) -> Response:

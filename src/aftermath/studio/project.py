@@ -85,6 +85,12 @@ class Project:
         """Change some fields of the document. Raises `InputError` for what cannot be."""
         with self._lock:
             document = self.document.edited(changes)
+            before = self.before
+            for way in document.ways.values():
+                for place in way.path or ():
+                    if before is not None and place.frame >= before.num_frames:
+                        allowed = f"must be one of the clip's frames 0 to {before.num_frames - 1}"
+                        raise InputError(f"frame {place.frame} of a path", allowed)
             self.keep(document)
             return document
 
@@ -213,6 +219,14 @@ class Project:
     def painted_frames(self) -> list[int]:
         """The frames that were painted, in order."""
         return [int(path.stem) for path in self._painted()]
+
+    def painted(self) -> dict[str, Any]:
+        """The frames that were painted, and of each something that changes when it is painted again."""
+        files = self._painted()
+        return {
+            "painted": [int(path.stem) for path in files],
+            "paint_revs": {str(int(path.stem)): str(_written_ns(path)) for path in files},
+        }
 
     def paint(self, frame: int, values: np.ndarray) -> None:
         """Keep a painted frame, uint8 (H, W) as it is analysed. Raises `InputError` for anything but levels."""

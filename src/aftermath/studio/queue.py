@@ -105,9 +105,11 @@ class Queue:
     def add(self, project: str, kind: Kind) -> Job:
         """Have something done. The same asked twice before it began is one job."""
         with self._changed:
-            for job in self._jobs.values():
-                if (job.project, job.kind, job.state) == (project, kind, State.WAITING):
+            for job in [job for job in self._jobs.values() if job.project == project]:
+                if (job.kind, job.state) == (kind, State.WAITING):
                     return job
+                if kind is Kind.REMOVE and (job.kind, job.state) == (Kind.MASK, State.WAITING):
+                    self._set(replace(job, state=State.STOPPED, ended_s=time.time()))  # it is done on the way
             job = Job(max(self._jobs, default=0) + 1, project, kind, created_s=time.time())
             self._set(job)
             return job

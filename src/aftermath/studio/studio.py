@@ -13,7 +13,7 @@ from aftermath.core import Plan
 from aftermath.engines import choose_engine
 from aftermath.errors import AftermathError, InputError
 from aftermath.studio.clicks import Clicks
-from aftermath.studio.document import Choices
+from aftermath.studio.document import Choices, Model
 from aftermath.studio.estimate import History
 from aftermath.studio.limits import Limits
 from aftermath.studio.project import Project
@@ -120,7 +120,7 @@ class Studio:
                 "notes": status.get("notes", []),
                 "camera": status.get("camera", ""),
             },
-            "painted": project.painted_frames(),
+            **project.painted(),
             "result": None if result is None else _result(project, status),
             "engine": {"name": engine, "why": why},
             "estimate": self.history.estimate(project, Engine(engine)).words if engine else "",
@@ -137,7 +137,15 @@ class Studio:
 
     def engine(self, choices: Choices) -> tuple[str, str]:
         """Which engine would paint, and why; no name where none can, and why not."""
-        return _engine(choices.engine, choices.options(self.base))
+        name, why = _engine(choices.engine, choices.options(self.base))
+        if (
+            not name
+            and choices.engine is Engine.VOID
+            and choices.model is Model.PUBLISHED
+            and "weights" in why
+        ):
+            why = "VOID's weights are not on this machine; fetch them with: aftermath models download"
+        return name, why
 
     def _ended(self, job: Job) -> None:
         """Remember what a whole result took."""
@@ -192,6 +200,6 @@ def _result(project: Project, status: dict[str, Any]) -> dict[str, Any]:
         "seconds": status.get("seconds", 0),
         "warnings": status.get("result_warnings", []),
         "invented": status.get("invented_share"),
-        "credentials": status.get("credentials", {}).get("why_not")
-        or status.get("credentials", {}).get("signed_by", "signed"),
+        "model": status.get("result_model", ""),
+        "credentials": status.get("credentials", {}).get("why_not", ""),
     }

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aftermath.config import RemoveOptions
+from aftermath.config import Engine, RemoveOptions
 from aftermath.core import fit_long_side
 from aftermath.errors import InputError
 from aftermath.loaded import LoadedModels
@@ -182,6 +182,7 @@ class Worker:
             result=output.name,
             result_key=wanted,
             result_rev=time.time_ns(),
+            result_model=document.choices.model if result.engine == Engine.VOID else "",
             engine=result.engine,
             engine_why=result.engine_why,
             result_warnings=list(result.warnings),

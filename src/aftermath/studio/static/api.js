@@ -7,11 +7,11 @@ async function ask(path, options = {}) {
   try {
     answer = await fetch(ROOT + path, options);
   } catch {
-    throw new Error("the server does not answer; was it stopped? Start it again: nothing is lost");
+    throw new Error("the server does not answer, so this was not kept; start it again: what was kept before is there");
   }
   if (!answer.ok) {
     const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error || `the server answered ${answer.status}`);
+    throw Object.assign(new Error(told.error || `the server answered ${answer.status}`), { code: answer.status });
   }
   return answer;
 }

@@ -18,17 +18,22 @@ export function replace(element, ...children) {
   element.replaceChildren(...children.flat(9).filter((c) => c !== null && c !== undefined && c !== false));
 }
 
-// Draws a part of the page again only where what it shows has changed, and keeps the focus where it was.
+// Draws a part of the page again only where what it shows has changed, and keeps the focus where it was. It is drawn
+// after the event that changed it, when the focus has gone where that event sends it.
 export function painter(element, draw) {
-  let shown = null;
+  let shown = null, waiting = null, timer = 0;
   return (data) => {
     const key = JSON.stringify(data);
     if (key === shown) return;
     shown = key;
+    waiting = data;
+    timer ||= setTimeout(() => { timer = 0; show(waiting); });
+  };
+  function show(data) {
     const focused = element.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     replace(element, draw(data));
     if (focused) element.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
-  };
+  }
 }
 
 export function radios(name, label, options, chosen, choose) {
@@ -44,11 +49,12 @@ export function radios(name, label, options, chosen, choose) {
 let toasts = null;
 export function say(text, bad = true) {
   toasts ??= document.body.appendChild(h("div", { id: "toasts", role: "alert", "aria-live": "assertive" }));
-  const toast = h("div", { class: bad ? "toast bad" : "toast" }, text,
+  for (const old of [...toasts.children]) if (old.dataset.text === text) old.remove();
+  const toast = h("div", { class: bad ? "toast bad" : "toast", "data-text": text }, text,
     h("button", { "aria-label": "Close", onclick: () => toast.remove() }, "×"));
   toasts.append(toast);
   while (toasts.children.length > 3) toasts.firstChild.remove();
-  if (!bad) setTimeout(() => toast.remove(), 5000);
+  setTimeout(() => toast.remove(), bad ? 15000 : 5000);
 }
 
 export const seconds = (s) =>

@@ -4,24 +4,18 @@ import { api } from "./api.js";
 import { say } from "./dom.js";
 import { KEEP, OBJECT, cell, fill, grid, stroke } from "./levels.js";
 
-const STEPS = 100;
-
 export class Paint {
   level = OBJECT;
   mode = "brush"; // brush, fill, cells
   size = 24; // analysed pixels across
   stroking = false;
   #working = null; // { frame, before, values, last }
-  #done = [];
-  #undone = [];
   #sent = Promise.resolve();
 
   constructor(store) { this.store = store; }
 
-  forget() { [this.#done, this.#undone, this.#working, this.stroking] = [[], [], null, false]; }
+  forget() { [this.#working, this.stroking] = [null, false]; }
 
-  get undoable() { return this.#done.length > 0; }
-  get redoable() { return this.#undone.length > 0; }
   grid() { return grid(...this.store.clip.analysed); }
 
   // What is being painted on a frame and not kept yet.
@@ -41,7 +35,13 @@ export class Paint {
     const work = this.#working;
     if (!work || this.mode === "fill") return;
     const [w, h] = this.store.clip.analysed;
-    if (this.mode === "cells") cell(work.values, w, h, Math.floor(at.x), Math.floor(at.y), work.level);
+    if (this.mode === "cells") {
+      const steps = Math.max(1, Math.ceil(Math.hypot(at.x - work.last.x, at.y - work.last.y) / 4));
+      for (let i = 0; i <= steps; i++) {
+        const [x, y] = [work.last.x + ((at.x - work.last.x) * i) / steps, work.last.y + ((at.y - work.last.y) * i) / steps];
+        cell(work.values, w, h, Math.floor(x), Math.floor(y), work.level);
+      }
+    }
     else stroke(work.values, w, h, work.last, at, this.size / 2, work.level);
     work.last = at;
   }
@@ -56,11 +56,9 @@ export class Paint {
   // What stood there: null where nothing was painted, so that undoing leaves nothing painted.
   #known(frame, values) { return this.store.state.painted.includes(frame) ? values : null; }
 
-  #keep(changes, from = this.#undone) {
-    this.#done.push(changes);
-    if (this.#done.length > STEPS) this.#done.shift();
-    if (from === this.#undone) this.#undone = [];
-    this.#send(changes, "after");
+  #keep(changes) {
+    this.store.done(() => this.#send(changes, "before"), () => this.#send(changes, "after"));
+    return this.#send(changes, "after");
   }
 
   #send(changes, side) {
@@ -74,30 +72,20 @@ export class Paint {
         let told = null;
         for (const { frame, ...sides } of changes)
           told = sides[side] ? await api.paint(id, frame, sides[side]) : await api.unpaint(id, frame);
-        if (told && this.store.id === id) { this.store.state.painted = told.painted; this.store.changed(); }
+        if (told && this.store.id === id) this.store.painted(told);
         for (const { frame, ...sides } of changes) if (!sides[side]) this.store.forgetLevels(frame);
-      } catch (error) { say(error.message); }
+      } catch (error) {
+        say(error.message);
+        this.store.forgetLevels(...changes.map((change) => change.frame)); // shown is what is kept
+      }
     });
     return this.#sent;
-  }
-
-  undo() {
-    const changes = this.#done.pop();
-    if (!changes) return;
-    this.#undone.push(changes);
-    this.#send(changes, "before");
-  }
-
-  redo() {
-    const changes = this.#undone.pop();
-    if (!changes) return;
-    this.#done.push(changes);
-    this.#send(changes, "after");
   }
 
   async copyFrom(step) {
     const { id, frame, clip } = this.store, other = frame + step;
     if (other < 0 || other >= clip.frames) return;
+    await this.#sent;
     const [here, there] = await Promise.all([api.levels(id, frame), api.levels(id, other)]);
     this.#keep([{ frame, before: this.#known(frame, here.values), after: there.values }]);
   }
@@ -105,6 +93,7 @@ export class Paint {
   async clear() {
     const { id, frame, state } = this.store;
     if (!state.painted.includes(frame)) return;
+    await this.#sent;
     const { values } = await api.levels(id, frame);
     this.#keep([{ frame, before: values, after: null }]);
   }
@@ -127,9 +116,9 @@ export class Paint {
         this.store.state.painted.includes(frame) ? (await api.levels(id, frame)).values : null));
       const told = await api.between(id, ...ends);
       const after = await Promise.all(between.map(async (frame) => (await api.levels(id, frame)).values));
-      this.#done.push(between.map((frame, i) => ({ frame, before: before[i], after: after[i] })));
-      this.#undone = [];
-      this.store.state.painted = told.painted;
+      const changes = between.map((frame, i) => ({ frame, before: before[i], after: after[i] }));
+      this.store.done(() => this.#send(changes, "before"), () => this.#send(changes, "after"));
+      this.store.painted(told);
       this.store.forgetLevels(...between);
       say(`${between.length} frames between ${ends[0]} and ${ends[1]} were filled`, false);
     } catch (error) { say(error.message); }

@@ -1,7 +1,7 @@
 // The columns beside the picture, in the order of the work: the object, what it caused, the result.
 
 import { api } from "./api.js";
-import { h, painter, radios, seconds } from "./dom.js";
+import { h, painter, radios, say, seconds } from "./dom.js";
 import { AFFECTED, BOTH, COLOURS, KEEP, NAMES, OBJECT } from "./levels.js";
 import { pathOf } from "./viewer.js";
 
@@ -17,8 +17,7 @@ const step = (number, title, ...content) =>
 
 export function toolPanel(store, paint, actions) {
   const tools = h("div", {}), marks = h("div", {}), words = h("input", { id: "words", type: "text", maxLength: 500,
-    placeholder: "or in words: the red ball", "aria-label": "The object in words", onkeydown: (e) => e.key === "Enter" && say() });
-  const say = () => store.edit({ text: words.value.trim(), ...(words.value.trim() ? { points: [], boxes: [] } : {}) });
+    placeholder: "or in words: the red ball", "aria-label": "The object in words", onchange: () => words.value.trim() !== store.doc.text && store.edit({ text: words.value.trim() }) });
   const drawTools = painter(tools, (tool) => radios("tool", "Tool", [
     ["point", "+ Point", "Click on the object; right click: not this. Pull to draw a box (P)"],
     ["box", "▭ Box", "Draw a box round the object (B)"],
@@ -28,6 +27,7 @@ export function toolPanel(store, paint, actions) {
   ], tool, actions.tool));
   const drawMarks = painter(marks, ({ doc, tool, found, busy, fresh }) => [
     h("p", { class: "hint" }, HINTS[tool]),
+    doc.text && doc.boxes.length + doc.points.length ? h("p", { class: "hint" }, "The words are used; take them away to use what you pointed at.") : null,
     doc.boxes.length + doc.points.length + doc.text.length === 0 ? null : h("ul", { class: "marks-list" },
       doc.text ? mark(`“${doc.text}”`, null, () => { words.value = ""; store.edit({ text: "" }); }) : null,
       doc.boxes.map((box, i) => mark(`box in frame ${box.frame}`, () => store.go(box.frame),
@@ -47,7 +47,7 @@ export function toolPanel(store, paint, actions) {
     drawTools(store.tool);
     drawMarks({ doc: { boxes: doc.boxes, points: doc.points, text: doc.text }, tool: store.tool, found, fresh: mask.fresh, busy: !!store.job });
     drawPaint(store.tool === "paint" ? { level: paint.level, mode: paint.mode, size: paint.size, frame: store.frame, painted,
-      undo: paint.undoable, redo: paint.redoable, ends: paint.neighbours() } : null);
+      undo: store.history.done.length > 0, redo: store.history.undone.length > 0, ends: paint.neighbours() } : null);
   });
   return step(1, "The object", tools, paintBox, h("div", { class: "row" }, words), marks);
 }
@@ -77,8 +77,8 @@ function paintPanel(store, paint, state) {
     h("label", { class: "row" }, "size", h("input", { type: "range", min: 2, max: 160, value: state.size, "aria-label": "Size of the brush", "data-key": "size",
       oninput: (e) => set({ size: Number(e.target.value) }) })),
     h("div", { class: "buttons" },
-      button("undo", "↶ undo", "Ctrl+Z", () => paint.undo(), !state.undo),
-      button("redo", "↷ redo", "Ctrl+Shift+Z", () => paint.redo(), !state.redo),
+      button("undo", "↶ undo", "Ctrl+Z", () => store.undo(), !state.undo),
+      button("redo", "↷ redo", "Ctrl+Shift+Z", () => store.redo(), !state.redo),
       button("copy-previous", "copy previous", "The frame before, as it is ([)", () => paint.copyFrom(-1)),
       button("copy-next", "copy next", "The frame after, as it is (])", () => paint.copyFrom(1)),
       button("between", state.ends ? `fill ${state.ends[0] + 1} to ${state.ends[1] - 1}` : "fill between",
@@ -98,7 +98,7 @@ export function affectedPanel(store, actions) {
       told.map((one, i) => h("div", { class: "told" }, `the thing at ${Math.round(one.x)}, ${Math.round(one.y)} ${one.action}`,
         h("button", { class: "icon", "aria-label": "Take this back", onclick: () => actions.prompts({ told: told.filter((_, j) => j !== i) }) }, "×"))),
       [...warnings, ...notes].map((text) => h("p", { class: "warning" }, text)),
-      camera ? h("p", { class: "hint" }, `camera: ${camera}`) : null,
+      h("p", { class: "hint" }, `${camera ? `Camera: ${camera}. ` : ""}In frame 0 all that may change is drawn as the object: VOID was trained so.`),
     ];
   });
   store.addEventListener("change", () => {
@@ -115,8 +115,13 @@ function card(store, actions, thing, doc, selected, frame) {
   const change = (changes) => actions.ways({ ...doc.ways, [thing.id]: { ...way, ...changes } });
   const points = on ? pathOf(thing, doc) : [];
   const set = (i, place, value) => {
-    const next = points.map((point) => [...point]);
-    next[i][place] = value;
+    const next = points.map((point) => [...point]), { width, height, frames } = store.clip;
+    const [least, most] = [[thing.frames[0], frames - 1], [-width, 2 * width], [-height, 2 * height]][place];
+    next[i][place] = Math.max(least, Math.min(most, value));
+    if (place === 0 && points.some(([frame], j) => j !== i && frame === next[i][0])) {
+      say(`the path has a point in frame ${next[i][0]} already`);
+      return store.changed();
+    }
     actions.path(next.sort((a, b) => a[0] - b[0]));
   };
   const number = (i, place, label) => h("input", { type: "number", value: Math.round(points[i][place] * 10) / 10, step: place ? 0.1 : 1, "aria-label": `${label} of point ${i + 1}`,
@@ -141,7 +146,8 @@ function card(store, actions, thing, doc, selected, frame) {
             onclick: () => actions.path(points.filter((_, j) => j !== i)) }, "×"))))),
       h("div", { class: "buttons" },
         h("button", { onclick: () => actions.tool("path") }, "drag it on the picture"),
-        way.path ? h("button", { onclick: () => change({ path: null }) }, "as found") : null)) : null);
+        way.path ? h("button", { onclick: () => change({ path: null }) }, "as found") : null),
+      points.length < 2 ? h("p", { class: "hint" }, "Until you drag it, its way is worked out when it is painted.") : null) : null);
 }
 
 export function makePanel(store) {
@@ -151,11 +157,13 @@ export function makePanel(store) {
   const set = (changes) => store.edit({ choices: { ...store.doc.choices, ...changes } });
   const drawChoices = painter(choices, ({ chosen, engine, estimate }) => {
     const name = chosen.engine === "void" && chosen.model === "nano" ? "nano" : chosen.engine;
+    const told = !engine.name ? engine.why : name === "nano" ? "nano: small and quick, and blurred" : `${engine.name}: ${engine.why}`;
+    prompt.parentElement.hidden = engine.name !== "void";
     return [
       radios("engine", "Who paints", [["auto", "auto", "The best that can run here"], ["draft", "draft", "Cuts and pastes what the clip shows; any computer"],
         ["nano", "nano", "A small model, in the program; blurred"], ["void", "VOID", "The published model; wants its weights and a graphics card"]],
       name, (value) => set(value === "nano" ? { engine: "void", model: "nano" } : { engine: value, model: "" })),
-      h("p", { class: engine.name ? "hint" : "warning" }, engine.name ? `${engine.name}: ${engine.why}` : engine.why),
+      h("p", { class: engine.name ? "hint" : "warning" }, told),
       chosen.engine === "void" || engine.name === "void" ? radios("quality", "How well", [["quick", "quick", "Fewer steps; not exact"], ["normal", "normal"],
         ["best", "best", "A second pass that steadies", chosen.model === "nano"]], chosen.quality, (quality) => set({ quality })) : null,
       h("details", { "data-key": "more", open: store.more, ontoggle: (e) => { store.more = e.target.open; } }, h("summary", {}, "More"),
@@ -179,7 +187,8 @@ export function makePanel(store) {
     last?.state === "stopped" ? h("p", { class: "hint" }, "Cancelled; what was done is kept, and it goes on from there.") : null,
     result ? [
       result.fresh ? null : h("p", { class: "warning" }, "You changed something since: this result is of before."),
-      h("p", { class: "hint" }, `painted by ${result.engine} in ${seconds(result.seconds)}` + (result.invented === null ? "" : `, ${(result.invented * 100).toFixed(1)}% of it invented`)),
+      h("p", { class: "hint" }, `painted by ${result.model || result.engine} in ${seconds(result.seconds)}` + (result.invented === null ? "" : `, ${(result.invented * 100).toFixed(1)}% of it invented`)),
+      result.credentials ? h("p", { class: "hint" }, `not signed: ${result.credentials}`) : null,
       result.warnings.map((text) => h("p", { class: "warning" }, text)),
     ] : null,
     h("div", { class: "downloads" },
@@ -200,6 +209,7 @@ export function makePanel(store) {
     drawRun({ job: job && { state: job.state, stage: job.stage, done: job.done, total: job.total, before: job.before }, left, ready: !!pointed(state.document) && !!state.clip && !!state.engine.name, fresh: !!state.result?.fresh });
     drawOut({ id: state.id, result: state.result, found: state.found && state.mask.fresh, last: job ? null : state.jobs.at(-1) });
   });
+  run.className = "run";
   return step(3, "The result", choices, h("div", { class: "row" }, prompt), run, out);
 }
 

@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { say } from "./dom.js";
 
 const AHEAD = 4; // frames fetched before they are asked for
+const UNDOS = 200;
 const PICTURES = 160, MASKS = 120; // kept in memory
 
 export class Store extends EventTarget {
@@ -22,6 +23,8 @@ export class Store extends EventTarget {
   #masks = new Map();
   #clicked = null; // { frame, values }: the answer to a click, until the whole is known
   paintRev = 0;
+  history = { done: [], undone: [] }; // of { undo, redo }, in the order of what was done
+  #served = null; // the state as the server told it last
 
   changed() { this.dispatchEvent(new Event("change")); }
 
@@ -49,6 +52,7 @@ export class Store extends EventTarget {
     this.#pictures.clear();
     this.#masks.clear();
     this.#clicked = null;
+    this.history = { done: [], undone: [] };
     this.#take(state);
     this.#listen();
   }
@@ -67,8 +71,14 @@ export class Store extends EventTarget {
       if (this.id === id && this.#pending === 0) this.#take(JSON.parse(event.data));
       this.lost = false;
     };
-    this.#news.onerror = () => {
-      if (!this.lost) { this.lost = true; this.changed(); }
+    this.#news.onerror = async () => {
+      if (this.lost) return;
+      this.lost = true;
+      this.changed();
+      const error = await api.state(id).then(() => null, (failed) => failed);
+      if (error?.code !== 404 || this.id !== id) return;
+      say("this project was thrown away in another window");
+      location.hash = "";
     };
     this.#news.onopen = () => { this.lost = false; this.changed(); };
   }
@@ -76,6 +86,8 @@ export class Store extends EventTarget {
   #take(state) {
     const before = this.state;
     this.state = state;
+    this.#served = structuredClone(state);
+    this.#forgetPainted(before?.paint_revs ?? {}, state.paint_revs);
     if (before && before.mask.rev !== state.mask.rev) this.#masks.clear();
     if (before && !before.result?.rev && state.result?.shown) this.dispatchEvent(new Event("result"));
     else if (before?.result && state.result && before.result.rev !== state.result.rev) this.dispatchEvent(new Event("result"));
@@ -87,9 +99,44 @@ export class Store extends EventTarget {
     this.changed();
   }
 
+  // What another window painted is fetched anew.
+  #forgetPainted(before, after) {
+    for (const frame of new Set([...Object.keys(before), ...Object.keys(after)]))
+      if (before[frame] !== after[frame] && this.#masks.delete(frame)) this.paintRev++;
+  }
+
+  // What this window painted, and the server has.
+  painted({ painted, paint_revs }) {
+    Object.assign(this.state, { painted, paint_revs });
+    this.changed();
+  }
+
+  done(undo, redo) {
+    this.history.done.push({ undo, redo });
+    if (this.history.done.length > UNDOS) this.history.done.shift();
+    this.history.undone = [];
+    this.changed();
+  }
+
+  undo() { this.#again(this.history.done, this.history.undone, "undo"); }
+  redo() { this.#again(this.history.undone, this.history.done, "redo"); }
+
+  #again(from, to, way) {
+    const step = from.pop();
+    if (!step) return;
+    to.push(step);
+    step[way]();
+    this.changed();
+  }
+
   // Edits go one after another; what the server says meanwhile waits.
-  edit(changes) {
-    Object.assign(this.state.document, changes);
+  edit(changes, { undoable = true } = {}) {
+    if (undoable) {
+      const before = Object.fromEntries(Object.keys(changes).map((name) => [name, this.state.document[name]]));
+      const back = (what) => { this.clicked(this.frame, null); this.edit(what, { undoable: false }); };
+      this.done(() => back(before), () => back(changes));
+    }
+    this.state.document = { ...this.state.document, ...changes };
     this.changed();
     if (changes.ways || changes.told) this.dispatchEvent(new Event("directed"));
     return this.#ask((id) => api.edit(id, changes));
@@ -109,7 +156,7 @@ export class Store extends EventTarget {
       } catch (error) {
         this.#pending--;
         say(error.message);
-        if (this.id === id) this.#take(await api.state(id).catch(() => this.state));
+        if (this.id === id) this.#take(await api.state(id).catch(() => this.#served)); // as it is kept, not as it was wished
       }
     });
     return this.#edits;
@@ -142,7 +189,8 @@ export class Store extends EventTarget {
   }
 
   levels(frame) {
-    if (this.#clicked?.frame === frame) return { value: this.#clicked.values, promise: null };
+    const answered = this.#clicked?.frame === frame && this.tool !== "paint" && !this.state.painted.includes(frame);
+    if (answered) return { value: this.#clicked.values, promise: null };
     return this.#kept(this.#masks, MASKS, `${frame}`, () => api.levels(this.id, frame).then((got) => got.values));
   }
 

@@ -29,7 +29,7 @@ export async function start(root) {
   let again = 0;
   const soon = () => {
     clearTimeout(again);
-    again = setTimeout(() => { if (store.state?.found) store.run("mask"); }, SOON_MS);
+    again = setTimeout(() => { if (store.state?.found) (store.job ? soon() : store.run("mask")); }, SOON_MS);
   };
   store.addEventListener("directed", soon);
   const actions = {
@@ -101,7 +101,7 @@ function drawBar(bar, store) {
     state?.clip ? h("span", { class: "hint" }, `${state.clip.width}×${state.clip.height}, ${state.clip.frames} frames${state.clip.sound ? ", with sound" : ""}`) : null,
     state?.clip?.warnings.map((text) => h("span", { class: "warning" }, text)),
     h("span", { class: "grow" }),
-    lost ? h("span", { class: "warning", role: "status" }, "the server does not answer; nothing is lost, start it again") : null,
+    lost ? h("span", { class: "warning", role: "status" }, "the server does not answer: start it again; until then nothing that you change is kept") : null,
     state ? h("a", { href: "#", class: "button" }, "Open another") : null,
     h("button", { onclick: help, title: "Keys (?)", "aria-label": "Keys" }, "?"));
 }
@@ -134,7 +134,7 @@ async function drawHome(home, store) {
 const EXAMPLES = {
   collision: "A blue ball rolls into a red one. Without it, the red one stays.",
   support: "A vase on a stand. Without the stand, it falls.",
-  passer: "Somebody passes by. The wall behind is put back.",
+  passer: "A toy car drives through. What it hides is put back.",
   control: "A thing that nothing depends on.",
 };
 
@@ -196,12 +196,12 @@ function key(event, store, paint, timeline, actions) {
   const frames = { ArrowLeft: -1, ArrowRight: 1 }[name];
   const inGroup = target.matches?.("input[type=radio], input[type=range]:not(#scrub)");
   if (frames && !event.altKey && !ctrl && !inGroup) store.go(store.frame + frames * (event.shiftKey ? 10 : 1));
-  else if (ctrl && name === "z") event.shiftKey ? paint.redo() : paint.undo();
-  else if (ctrl && name === "y") paint.redo();
+  else if (ctrl && name === "z") event.shiftKey ? store.redo() : store.undo();
+  else if (ctrl && name === "y") store.redo();
   else if (ctrl || event.altKey) return;
   else if (name === "Home") store.go(0);
   else if (name === "End") store.go(store.clip.frames - 1);
-  else if (name === " " && !target.matches?.("button, input, summary, a")) timeline.toggle();
+  else if (name === " " && !target.matches?.("button, input:not([type=range]), summary, a")) timeline.toggle();
   else if (TOOLS[name]) actions.tool(TOOLS[name]);
   else if (name === "f") document.querySelector("#find:not(:disabled)")?.click();
   else if (name === "m") document.querySelector("#make:not(:disabled)")?.click();

@@ -14,13 +14,16 @@ export class Timeline {
       oninput: () => store.go(Number(this.range.value)) });
     this.time = h("output", { class: "time" });
     this.play = h("button", { class: "icon", id: "play", title: "Play or stop (space)", onclick: () => this.toggle() }, "▶");
+    this.undo = h("button", { class: "icon", id: "undo-all", title: "Undo (Ctrl+Z)", onclick: () => store.undo() }, "↶");
+    this.redo = h("button", { class: "icon", id: "redo-all", title: "Do it again (Ctrl+Shift+Z)", onclick: () => store.redo() }, "↷");
     this.strip = h("div", { class: "strip" });
     this.marks = h("div", { class: "marks" });
     this.#drawMarks = painter(this.marks, (data) => this.#marks(data));
     this.track = h("div", { class: "track" }, this.strip, this.marks, this.range);
     const step = (by, sign, title) => h("button", { class: "icon", title, onclick: () => store.go(store.frame + by) }, sign);
     this.element = h("div", { class: "timeline" },
-      h("div", { class: "transport" }, step(-1, "◀|", "One frame back (left arrow)"), this.play, step(1, "|▶", "One frame on (right arrow)"), this.time),
+      h("div", { class: "transport" }, step(-1, "◀|", "One frame back (left arrow)"), this.play, step(1, "|▶", "One frame on (right arrow)"), this.time,
+        h("span", { class: "grow" }), this.undo, this.redo),
       this.track);
     store.addEventListener("change", () => this.draw());
   }
@@ -34,6 +37,7 @@ export class Timeline {
     this.range.value = frame;
     this.range.setAttribute("aria-valuetext", `frame ${frame} of ${clip.frames}`);
     this.time.textContent = `${frame} / ${clip.frames - 1}  ·  ${clip.times[frame].toFixed(2)} s`;
+    [this.undo.disabled, this.redo.disabled] = [!this.store.history.done.length, !this.store.history.undone.length];
     this.play.textContent = this.store.playing ? "❚❚" : "▶";
     const room = this.track.getBoundingClientRect(), thumbnail = (clip.width / clip.height) * room.height;
     const image = room.width ? `url("${api.strip(id, Math.max(1, Math.round(room.width / thumbnail)))}")` : this.shown;
@@ -67,6 +71,7 @@ export class Timeline {
         const room = this.track.getBoundingClientRect();
         now = Math.max(0, Math.min(frames - 1, Math.round(((e.clientX - room.left) / room.width) * (frames - 1))));
         key.style.left = at(now);
+        this.time.textContent = `frame ${now}`;
       };
       key.onpointerup = () => { key.onpointermove = null; this.retime(frame, now); };
     });
@@ -95,11 +100,12 @@ export class Timeline {
     if (!this.store.playing) return;
     if (this.store.frame >= this.store.clip.frames - 1) this.store.go(0);
     const { id } = this.store;
-    let began = performance.now(), from = this.store.clip.times[this.store.frame], waited = false;
+    let began = performance.now(), from = this.store.clip.times[this.store.frame], waited = false, last = this.store.frame;
     const tick = (now) => {
       const { store } = this;
       if (!store.playing || store.id !== id || !store.clip) return;
       const { times, frames } = store.clip;
+      if (store.frame !== last) [began, from] = [now, times[store.frame]]; // somebody went elsewhere meanwhile
       for (let i = 0; i <= AHEAD; i++) if (store.frame + i < frames) this.#fetch(store.frame + i);
       let next = store.frame;
       const time = from + (now - began) / 1000;
@@ -110,6 +116,7 @@ export class Timeline {
         if (reachable !== store.frame) store.go(reachable);
         if (waited) [began, from, waited] = [now, times[store.frame], false]; // it goes on from what is here
       }
+      last = store.frame;
       if (store.frame >= frames - 1) {
         store.playing = false;
         store.changed();

@@ -139,6 +139,7 @@ export class Viewer {
   #label(pen, text, x, y) {
     pen.font = "600 12px system-ui, sans-serif";
     const width = pen.measureText(text).width;
+    x = Math.max(4, Math.min(x, parseFloat(this.canvas.style.width) - width - 6));
     pen.fillStyle = "rgba(0,0,0,.65)";
     pen.fillRect(x - 4, y - 13, width + 8, 18);
     pen.fillStyle = "#fff";
@@ -149,6 +150,7 @@ export class Viewer {
     const { doc, frame, state, thing } = this.store, s = this.scale;
     for (const box of doc.boxes.filter((one) => one.frame === frame)) this.#box(pen, box, "#ff5a6e", []);
     if (this.drag?.box) this.#box(pen, this.drag.box, "#ff5a6e", [6, 4]);
+    if (this.corner && this.cursor) this.#box(pen, { x0: this.corner.x, y0: this.corner.y, x1: this.cursor.x, y1: this.cursor.y }, "#ff5a6e", [6, 4]);
     for (const one of state.affected) {
       const near = one.id === this.store.selected || (one.applied && one.frames[0] === frame);
       if (!one.box || !near || one.frames[0] > frame || frame >= one.frames[1]) continue;
@@ -243,7 +245,10 @@ export class Viewer {
     this.canvas.setPointerCapture(event.pointerId);
     const at = this.#at(event), away = event.button === 2 || event.ctrlKey || event.altKey;
     if (this.store.view === "wipe") { this.drag = { wipe: true }; this.#move(event); return; }
-    if (this.store.view !== "clip") return;
+    if (this.store.view !== "clip") {
+      say("this is a view to compare in: go to Clip (C) to point, direct and paint", false);
+      return;
+    }
     this.drag = { tool: this.store.tool, from: at, to: at, away };
     if (this.store.tool === "paint") this.paint.begin(this.#pixel(at), away);
     if (this.store.tool === "path") this.#grab(at);
@@ -336,7 +341,8 @@ export class Viewer {
     }
     const points = pathOf(thing, doc), near = ([, x, y]) => Math.hypot(x - at.x, y - at.y) * this.scale;
     const handle = points.filter((p) => near(p) < GRAB_PX).sort((a, b) => near(a) - near(b))[0];
-    if (handle) this.drag.grabbed = handle[0];
+    const ring = placeAt(points, frame, thing), onRing = ring && near([0, ring.x, ring.y]) < GRAB_PX;
+    if (handle && !onRing) this.drag.grabbed = handle[0];
     else this.drag.grabbed = Math.max(frame, thing.frames[0]); // elsewhere: it goes there, in this frame
     // what was computed for after this frame led on from where the thing no longer is
     const kept = doc.ways[thing.id]?.path ? points : points.filter(([frame]) => frame <= this.drag.grabbed);
