@@ -17,6 +17,7 @@ __all__ = ["Estimate", "History"]
 _KEPT = 200
 # seconds of two cores a frame, and a million pixels of the analysed and of the source's frame: the draft, measured
 _FRAME_S, _ANALYSED_S, _SOURCE_S = 0.02, 0.35, 0.12
+_FEW_S = 6.0
 _NANO_S = 0.8  # seconds a frame beside that: nano, two cores
 
 
@@ -33,7 +34,9 @@ class Estimate:
         """As a person reads it."""
         if self.low_s is None or self.high_s is None:
             return "time not known: none was made here with this engine yet"
-        told = f"about {_time(self.low_s)} to {_time(self.high_s)}"
+        told = (
+            "a few seconds" if self.high_s < _FEW_S else f"about {_time(self.low_s)} to {_time(self.high_s)}"
+        )
         return (
             f"{told}, by {self.runs} made here" if self.runs else f"{told}, a guess: none was made here yet"
         )
