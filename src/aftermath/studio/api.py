@@ -6,6 +6,7 @@ Every address begins with /studio/api. Names in addresses are checked against wh
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import zipfile
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from aftermath.errors import AftermathError, InputError
 from aftermath.media.runs import Stage, write_whole
+from aftermath.media.video import read_frames
 from aftermath.segment.base import Prompts
 from aftermath.studio.frames import jpeg
 from aftermath.studio.painting import between
@@ -79,6 +81,10 @@ def build_router(studio: Studio) -> APIRouter:
     def example(name: str) -> Any:
         made = studio.open_example(name)
         return studio.state(made)
+
+    @router.get("/examples/{name}/picture")
+    def example_picture(name: str) -> Response:
+        return Response(_first_picture(studio.examples[name]), media_type="image/jpeg", headers=_KEEP)
 
     @router.get("/projects/{project_id}")
     def state(project_id: str) -> Any:
@@ -207,7 +213,21 @@ async def _news(studio: Studio, project: Project, request: Request) -> AsyncIter
 
 
 def _told(project: Project) -> dict[str, Any]:
-    return {"id": project.id, "name": project.document.name, "result": project.result is not None}
+    made, read = project.result is not None, project.before is not None
+    return {"id": project.id, "name": project.document.name, "result": made, "read": read}
+
+
+@functools.lru_cache(maxsize=16)
+def _first_picture(clip: Path) -> bytes:
+    """A film's twentieth frame, where something happens already, or its last."""
+    shown = None
+    for frame in read_frames(clip):
+        shown = frame
+        if frame.index == 20:
+            break
+    if shown is None:
+        raise KeyError(clip.name)
+    return jpeg(shown.rgb(), 360)
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -40,6 +40,8 @@ export const api = {
   between: async (id, first, last) => (await ask(`${project(id)}/between`, json("POST", { first, last }))).json(),
   picture: async (id, side, frame, rev) =>
     createImageBitmap(await (await ask(`${project(id)}/frames/${side}/${frame}?rev=${rev}`)).blob()),
+  example_picture: (name) => `${ROOT}/examples/${encodeURIComponent(name)}/picture`,
+  thumbnail: (id) => `${ROOT}${project(id)}/frames/before/0?width=96`,
   strip: (id, count) => `${ROOT}${project(id)}/strip?count=${count}`,
   file: (id, what, rev = 0) => `${ROOT}${project(id)}/files/${what}?rev=${rev}`,
   news: (id) => new EventSource(`${ROOT}${project(id)}/events`),

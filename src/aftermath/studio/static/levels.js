@@ -15,12 +15,21 @@ export function grid(width, height) {
   return { rows: border(rows, height), cols: border(cols, width) };
 }
 
+// Half clear inside, and with an outline, so that it can be told from a thing of its own colour.
 export function picture(values, width, height) {
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const table = new Uint32Array(256);
-  for (const [level, [r, g, b]] of Object.entries(COLOURS)) table[level] = (255 << 24 | b << 16 | g << 8 | r) >>> 0;
-  for (let i = 0; i < values.length; i++) pixels[i] = table[values[i]];
+  const inside = new Uint32Array(256), outline = new Uint32Array(256);
+  for (const [level, [r, g, b]] of Object.entries(COLOURS)) {
+    inside[level] = (120 << 24 | b << 16 | g << 8 | r) >>> 0;
+    outline[level] = (255 << 24 | b << 16 | g << 8 | r) >>> 0;
+  }
+  for (let i = 0; i < values.length; i++) {
+    const level = values[i];
+    if (level === KEEP) continue;
+    const edge = values[i - 1] !== level || values[i + 1] !== level || values[i - width] !== level || values[i + width] !== level;
+    pixels[i] = (edge ? outline : inside)[level];
+  }
   return image;
 }
 

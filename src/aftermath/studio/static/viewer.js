@@ -119,9 +119,7 @@ export class Viewer {
       this.mask.getContext("2d").putImageData(levelPicture(values, w, hgt), 0, 0);
       [this.overlayOf, this.overlayKey] = [values, key];
     }
-    pen.globalAlpha = 0.5;
     pen.drawImage(this.mask, 0, 0, width, height);
-    pen.globalAlpha = 1;
     if (this.store.tool === "paint" && this.paint.mode === "cells") this.#grid(pen, width, height);
   }
 
