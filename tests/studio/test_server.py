@@ -371,3 +371,26 @@ def test_a_removal_does_what_waits_to_be_looked_for(server: Server, scene: bytes
         server.ask(f"{API}/projects/{project}/run/{kind}", "POST")
     jobs = server.wait(project, ended)["jobs"]
     assert [(job["kind"], job["state"]) for job in jobs[-2:]] == [("mask", "stopped"), ("remove", "done")]
+
+
+def test_options_of_the_command_are_what_a_project_begins_with(
+    new_server: Callable[..., Server], scene: bytes
+) -> None:
+    secret = "http://127.0.0.1:9/v1"
+    server = new_server(
+        "--codec", "ffv1", "--seed", 7, "--no-credentials", "--vlm-url", secret, "--engine", "draft"
+    )
+    project = made(server, scene)
+    choices = server.state(project)["document"]["choices"]
+    assert (choices["codec"], choices["seed"], choices["credentials"], choices["engine"]) == (
+        "ffv1",
+        7,
+        False,
+        "draft",
+    )
+    at = f"{API}/projects/{project}"
+    server.ask(at, "PATCH", {"boxes": [BOX]})
+    server.ask(f"{at}/run/remove", "POST")
+    state = server.wait(project, ended)
+    assert state["result"]["name"] == "result.mkv" and state["result"]["credentials"]
+    assert secret not in json.dumps(state) and secret not in json.dumps(server.ask(f"{API}/projects").json())

@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from aftermath.cli.execute import guarded
+from aftermath.cli.parameters import expanded
+from aftermath.config import RemoveOptions
 
 __all__ = ["studio_command"]
 
 
+@expanded
 def studio_command(
+    options: RemoveOptions,
     clip: Annotated[
         Path | None, typer.Argument(metavar="[CLIP]", help="A video, or a sequence folder, to begin with.")
     ] = None,
@@ -38,7 +42,7 @@ def studio_command(
     """Decide an edit by looking: click, direct, paint, compare, in the browser.
 
     It is reached from this machine alone, unless --host says otherwise. Projects stay where they are when the browser
-    or the server is closed; the same command goes on with them.
+    or the server is closed; the same command goes on with them. The other options are what a new project begins with.
     """
     with guarded(debug=debug):
         from aftermath.studio.limits import Limits
@@ -51,6 +55,7 @@ def studio_command(
             password=password,
             workspace=workspace,
             browser=browser,
+            options=options,
             limits=Limits(num_bytes=round(upload_gb * 2**30)),
             say=lambda address: typer.echo(f"aftermath studio: {address}  (Ctrl-C stops it)"),
         )

@@ -23,6 +23,7 @@ __all__ = ["Choices", "Document", "Model", "Quality", "Way"]
 
 _Pixel = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 _Frame = Annotated[int, Field(ge=0, le=1_000_000)]
+_MOST_SEED = 2**53  # what a browser's numbers hold
 _Words = Annotated[str, Field(max_length=500)]
 
 
@@ -86,6 +87,7 @@ class Model(StrEnum):
 
     PUBLISHED = ""
     NANO = NANO
+    GIVEN = "given"  # the one that the server was started with
 
 
 class Quality(StrEnum):
@@ -105,19 +107,35 @@ class Choices(_Strict):
     codec: Codec = Codec.H264
     regions: RegionShape = RegionShape.EXACT
     reasoner: ReasonerName = ReasonerName.MOTION
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Annotated[int, Field(ge=0, lt=_MOST_SEED)] = 0
     credentials: bool = True
+
+    @classmethod
+    def of(cls, base: RemoveOptions) -> Choices:
+        """What a new project begins with, where the server was started with these options."""
+        own = {Model.PUBLISHED, Model.NANO}
+        return cls(
+            engine=base.engine,
+            model=Model(base.model) if base.model in own else Model.GIVEN,
+            quality=Quality.QUICK if base.fast else Quality.BEST if base.passes == 2 else Quality.NORMAL,
+            codec=base.codec,
+            regions=base.regions,
+            reasoner=base.reasoner,
+            seed=min(base.seed, _MOST_SEED - 1),
+            credentials=base.credentials,
+        )
 
     def options(self, base: RemoveOptions) -> RemoveOptions:
         """The options of a run: those that the server was started with, and these over them."""
+        given = base.model if self.model is Model.GIVEN or self.engine is Engine.AUTO else str(self.model)
         if self.codec is Codec.PNG:
             raise InputError("codec png", "must be a film here", "the command line writes numbered pictures")
         return replace(
             base,
             engine=self.engine,
-            model=self.model if self.engine is Engine.VOID else "",
+            model="" if self.engine is Engine.DRAFT else given,
             fast=self.quality is Quality.QUICK,
-            passes=2 if self.quality is Quality.BEST and self.model is Model.PUBLISHED else 1,
+            passes=2 if self.quality is Quality.BEST and self.model is not Model.NANO else 1,
             codec=self.codec,
             regions=self.regions,
             reasoner=self.reasoner,

@@ -14,6 +14,7 @@ from typing import Any
 
 from aftermath.config import RemoveOptions
 from aftermath.errors import InputError, WeightsError, extra_needed
+from aftermath.studio.document import Choices
 from aftermath.studio.limits import Limits
 from aftermath.studio.studio import Studio
 from aftermath.studio.workspace import Workspace, default_workspace
@@ -80,8 +81,9 @@ def serve(
     """Serve the studio until it is stopped.
 
     ``host``: other than this machine alone it needs a ``password``, unless it is ``public``: a hosted demo, where
-    everybody is a stranger to everybody. ``port``: 0 for any. ``say`` is told the address once it answers.
-    Raises `InputError` for what cannot be, `WeightsError` where Gradio is not installed.
+    everybody is a stranger to everybody. ``options``: what a new project begins with, and what a browser may not set:
+    models by folder, a language model's server, a certificate. ``port``: 0 for any. ``say`` is told the address once it
+    answers. Raises `InputError` for what cannot be, `WeightsError` where Gradio is not installed.
     """
     if find_spec("gradio") is None:
         raise WeightsError(extra_needed("the studio", "studio"))
@@ -91,11 +93,9 @@ def serve(
             "must not be reached by others without a password",
             "add --password, or leave --host away",
         )
-    studio = Studio(
-        Workspace(workspace or default_workspace(), limits or Limits()),
-        options or RemoveOptions(),
-        public=public,
-    )
+    base = options or RemoveOptions()
+    projects = Workspace(workspace or default_workspace(), limits or Limits(), Choices.of(base))
+    studio = Studio(projects, base, public=public)
     if clip is not None:
         studio.opened = studio.open(clip)
     with _bound(host, port) as listening:

@@ -123,6 +123,7 @@ class Studio:
             **project.painted(),
             "result": None if result is None else _result(project, status),
             "engine": {"name": engine, "why": why},
+            "given": Path(self.base.model).name if self.base.model not in tuple(Model)[:2] else "",
             "estimate": self.history.estimate(project, Engine(engine)).words if engine else "",
             "jobs": [self.told(job) for job in self.queue.of(project.id)[-3:]],
         }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aftermath.errors import InputError
 from aftermath.media.files import explained
-from aftermath.studio.document import Document
+from aftermath.studio.document import Choices, Document
 from aftermath.studio.limits import Limits, check_clip
 from aftermath.studio.project import Project
 
@@ -34,10 +34,13 @@ def default_workspace() -> Path:
 
 
 class Workspace:
-    """The projects in the folder ``root``, which is made where it is not. Raises `InputError` where it cannot be."""
+    """The projects in the folder ``root``, which is made where it is not. Raises `InputError` where it cannot be.
 
-    def __init__(self, root: Path, limits: Limits) -> None:
-        self.root, self.limits = root.absolute(), limits
+    ``choices``: what a new one begins with.
+    """
+
+    def __init__(self, root: Path, limits: Limits, choices: Choices | None = None) -> None:
+        self.root, self.limits, self._choices = root.absolute(), limits, choices or Choices()
         self._known: dict[str, Project] = {}
         self._lock = threading.Lock()
         with explained(self.root):
@@ -74,7 +77,7 @@ class Workspace:
             return self.get(name)
         except KeyError:
             called = clip.parent.name if clip.name == "input_video.mp4" else clip.stem
-            return self._made(name, Document(name=called[:100], clip=str(clip)))
+            return self._made(name, Document(name=called[:100], clip=str(clip), choices=self._choices))
 
     def copy(self, clip: Path, name: str) -> Project:
         """A new project with a copy of a clip of ours."""
@@ -83,7 +86,7 @@ class Workspace:
         with explained(target):
             target.parent.mkdir(parents=True)
             shutil.copyfile(clip, target)
-        return self._made(project_id, Document(name=name, clip=f"clip/{target.name}"))
+        return self._made(project_id, Document(name=name, clip=f"clip/{target.name}", choices=self._choices))
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> Project:
         """A project of an uploaded file, called ``name``; ``length``: of it in bytes, where that was said.
@@ -111,7 +114,7 @@ class Workspace:
                     store.write(chunk)
             check_clip(folder / clip, name, self.limits)
             title = Path(name).stem[:100] or "clip"
-            return self._made(project_id, Document(name=title, clip=str(clip)))
+            return self._made(project_id, Document(name=title, clip=str(clip), choices=self._choices))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -155,14 +155,15 @@ export function makePanel(store) {
   const prompt = h("input", { id: "prompt", type: "text", maxLength: 500, placeholder: "the scene without it (VOID reads this)", "aria-label": "The scene without it, in words",
     onchange: () => store.edit({ prompt: prompt.value }) });
   const set = (changes) => store.edit({ choices: { ...store.doc.choices, ...changes } });
-  const drawChoices = painter(choices, ({ chosen, engine, estimate }) => {
-    const name = chosen.engine === "void" && chosen.model === "nano" ? "nano" : chosen.engine;
+  const drawChoices = painter(choices, ({ chosen, engine, estimate, given }) => {
+    const name = chosen.engine === "void" && chosen.model ? chosen.model : chosen.engine;
     const told = !engine.name ? engine.why : name === "nano" ? "nano: small and quick, and blurred" : `${engine.name}: ${engine.why}`;
     prompt.parentElement.hidden = engine.name !== "void";
     return [
       radios("engine", "Who paints", [["auto", "auto", "The best that can run here"], ["draft", "draft", "Cuts and pastes what the clip shows; any computer"],
-        ["nano", "nano", "A small model, in the program; blurred"], ["void", "VOID", "The published model; wants its weights and a graphics card"]],
-      name, (value) => set(value === "nano" ? { engine: "void", model: "nano" } : { engine: value, model: "" })),
+        ["nano", "nano", "A small model, in the program; blurred"], ["void", "VOID", "The published model; wants its weights and a graphics card"],
+        ...(given ? [["given", given, "The model that the server was started with"]] : [])],
+      name, (value) => set(value === "nano" || value === "given" ? { engine: "void", model: value } : { engine: value, model: "" })),
       h("p", { class: engine.name ? "hint" : "warning" }, told),
       chosen.engine === "void" || engine.name === "void" ? radios("quality", "How well", [["quick", "quick", "Fewer steps; not exact"], ["normal", "normal"],
         ["best", "best", "A second pass that steadies", chosen.model === "nano"]], chosen.quality, (quality) => set({ quality })) : null,
@@ -202,7 +203,7 @@ export function makePanel(store) {
     const { state, job } = store;
     if (!state) return;
     if (document.activeElement !== prompt) prompt.value = state.document.prompt;
-    drawChoices({ chosen: state.document.choices, engine: state.engine, estimate: state.estimate });
+    drawChoices({ chosen: state.document.choices, engine: state.engine, estimate: state.estimate, given: state.given });
     if (!job || rate?.stage !== job.stage) rate = job && { stage: job.stage, began: performance.now(), done: job.done };
     const gone = rate && (performance.now() - rate.began) / 1000, did = job && job.done - rate.done;
     const left = job && did > 0 && gone > 2 && job.total > job.done ? ` ${seconds(((job.total - job.done) / did) * gone)} left` : "";
