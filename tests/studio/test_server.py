@@ -183,6 +183,7 @@ def test_what_is_painted_is_followed(server: Server, scene: bytes) -> None:
         ("/projects/ID", "PATCH", {"choices": {"certificate": "/etc/passwd"}}, 400),
         ("/projects/ID", "PATCH", {"points": [{"x": "nan", "y": 0, "frame": 0}]}, 400),
         ("/projects/ID", "PATCH", {"ways": {"a": {"path": [{"frame": 500, "x": 1, "y": 1}]}}}, 400),
+        ("/projects/ID", "PATCH", {"pick": [0]}, 400),
         ("/projects/ID", "PATCH", [1], 400),
         ("/projects/ID/click", "POST", {"frame": 0}, 400),
         ("/projects/ID/run/remove", "POST", None, 400),

@@ -181,7 +181,11 @@ def build_router(studio: Studio) -> APIRouter:
     def download(project_id: str, what: str) -> Response:
         project = get(project_id)
         path, suffix = _file(project, what)
-        headers = {} if what == "sheet" else {"content-disposition": _attachment(project, what, suffix)}
+        headers = (
+            {}
+            if what in ("sheet", "matches")
+            else {"content-disposition": _attachment(project, what, suffix)}
+        )
         return FileResponse(path, headers=headers | _FRESH)
 
     @router.get("/jobs")
@@ -294,6 +298,7 @@ def _paint_between(project: Project, first: int, last: int) -> None:
 
 _FILES = {
     "quadmask": ("quadmask.mkv", ".quadmask.mkv"),
+    "matches": ("run/matches.png", ".matches.png"),
     "sheet": (f"run/{Stage.CONTACT_SHEET}.png", ".png"),
     "side-by-side": (f"run/{Stage.SIDE_BY_SIDE}.mp4", ".compare.mp4"),
     "record": ("run/run.json", ".run.json"),

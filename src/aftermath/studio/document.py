@@ -153,6 +153,7 @@ class Document(_Strict):
     points: tuple[Point, ...] = Field(default=(), max_length=200)
     boxes: tuple[Rectangle, ...] = Field(default=(), max_length=50)
     text: _Words = ""
+    pick: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(), max_length=50)
     told: tuple[Told, ...] = Field(default=(), max_length=50)
     ways: dict[Annotated[str, Field(max_length=100)], Way] = Field(default_factory=dict, max_length=200)
     prompt: _Words = ""
@@ -184,7 +185,7 @@ class Document(_Strict):
         """The arguments of `aftermath.mask` that say what the object is and what the user knows."""
         hints = [Hint(told.x, told.y, told.frame, told.action) for told in self.told]
         if self.text:
-            return {"text": self.text, "affected": hints}
+            return {"text": self.text, "pick": list(self.pick), "affected": hints}
         prompts = self.prompts()
         return {"boxes": list(prompts.boxes), "points": list(prompts.points), "affected": hints}
 

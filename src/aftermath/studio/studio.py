@@ -118,6 +118,7 @@ class Studio:
                 "rev": f"{status.get('found_rev', 0)}-{status.get('segmented', '')[:8]}-{project.asked_key[:8]}",
                 "warnings": status.get("warnings", []),
                 "notes": status.get("notes", []),
+                "matches": bool(document.text) and (project.run / "matches.png").is_file(),
                 "camera": status.get("camera", ""),
             },
             **project.painted(),

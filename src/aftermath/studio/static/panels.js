@@ -17,7 +17,7 @@ const step = (number, title, ...content) =>
 
 export function toolPanel(store, paint, actions) {
   const tools = h("div", {}), marks = h("div", {}), words = h("input", { id: "words", type: "text", maxLength: 500,
-    placeholder: "or in words: the red ball", "aria-label": "The object in words", onchange: () => words.value.trim() !== store.doc.text && store.edit({ text: words.value.trim() }) });
+    placeholder: "or in words: the red ball", "aria-label": "The object in words", onchange: () => words.value.trim() !== store.doc.text && store.edit({ text: words.value.trim(), pick: [] }) });
   const drawTools = painter(tools, (tool) => radios("tool", "Tool", [
     ["point", "+ Point", "Click on the object; right click: not this. Pull to draw a box (P)"],
     ["box", "▭ Box", "Draw a box round the object (B)"],
@@ -25,9 +25,12 @@ export function toolPanel(store, paint, actions) {
     ["path", "⤳ Path", "Drag the way of a thing in the list (W)"],
     ["paint", "✎ Paint", "Paint the quadmask, frame by frame (Q)"],
   ], tool, actions.tool));
-  const drawMarks = painter(marks, ({ doc, tool, found, busy, fresh }) => [
+  const pick = (text) => store.edit({ pick: [...new Set((text.match(/\d+/g) ?? []).map(Number).filter((n) => n > 0))] });
+  const drawMarks = painter(marks, ({ doc, tool, found, busy, fresh, matches, rev }) => [
     h("p", { class: "hint" }, HINTS[tool]),
     doc.text && doc.boxes.length + doc.points.length ? h("p", { class: "hint" }, "The words are used; take them away to use what you pointed at.") : null,
+    doc.text && matches ? [h("a", { href: api.file(store.id, "matches", rev), target: "_blank" }, h("img", { class: "matches", alt: "what the words fit, numbered", src: api.file(store.id, "matches", rev) })),
+      h("label", { class: "row" }, "which of them", h("input", { type: "text", value: doc.pick.join(", "), placeholder: "the best", "data-key": "pick", "aria-label": "Numbers of the things that are meant", onchange: (e) => pick(e.target.value) }))] : null,
     doc.boxes.length + doc.points.length + doc.text.length === 0 ? null : h("ul", { class: "marks-list" },
       doc.text ? mark(`“${doc.text}”`, null, () => { words.value = ""; store.edit({ text: "" }); }) : null,
       doc.boxes.map((box, i) => mark(`box in frame ${box.frame}`, () => store.go(box.frame),
@@ -45,7 +48,7 @@ export function toolPanel(store, paint, actions) {
     const { document: doc, mask, found, painted } = store.state;
     if (document.activeElement !== words) words.value = doc.text;
     drawTools(store.tool);
-    drawMarks({ doc: { boxes: doc.boxes, points: doc.points, text: doc.text }, tool: store.tool, found, fresh: mask.fresh, busy: !!store.job });
+    drawMarks({ doc: { boxes: doc.boxes, points: doc.points, text: doc.text, pick: doc.pick }, matches: mask.matches, rev: encodeURIComponent(mask.rev), tool: store.tool, found, fresh: mask.fresh, busy: !!store.job });
     drawPaint(store.tool === "paint" ? { level: paint.level, mode: paint.mode, size: paint.size, frame: store.frame, painted,
       undo: store.history.done.length > 0, redo: store.history.undone.length > 0, ends: paint.neighbours() } : null);
   });
