@@ -22,6 +22,8 @@ from small_clip import write_scene
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+pytest_plugins = ["studio_server"]
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

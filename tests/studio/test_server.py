@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from aftermath.studio.painting import between
-from conftest import Answer, Server, ended
 from small_clip import write_scene
+from studio_server import Answer, Server, ended
 
 API = "/studio/api"
 BOX = {"x0": 30, "y0": 40, "x1": 62, "y1": 84, "frame": 0}

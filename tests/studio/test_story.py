@@ -20,8 +20,8 @@ import pytest
 
 from aftermath.media.masks import read_masks
 from aftermath.media.video import probe
-from conftest import Server, ended
 from small_clip import write_scene
+from studio_server import Server, ended
 
 CRATE = (336, 240)  # of examples/support, source pixels
 VASE = "stands on it"

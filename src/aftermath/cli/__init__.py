@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,10 +106,20 @@ app.add_typer(models_app, name="models")
 app.command("evaluate")(evaluate_command)
 
 
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does. Where CPython lets go of an import's lock the interrupt would be lost ("Exception ignored")
+    and the run go on: there it comes again a moment later."""
+    code = frame.f_code if frame else None
+    if code and code.co_name == "cb" and code.co_filename == "<frozen importlib._bootstrap>":
+        threading.Timer(0.05, signal.raise_signal, (number,)).start()
+        return
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite stop tidies up like Ctrl-C
+    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)  # a polite stop tidies up like Ctrl-C
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="aftermath")
     except CLICK_ERROR as error:

@@ -19,9 +19,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="the extra studio is not installed")
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @dataclass
@@ -120,6 +118,7 @@ def studio_environment(home: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def new_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Start a server: ``new_server(*words, workspace=...)``. All are stopped in the end."""
+    pytest.importorskip("gradio", reason="the extra studio is not installed")
     made: list[Server] = []
 
     def start(*words: object, workspace: Path | None = None, **environment: str) -> Server:
