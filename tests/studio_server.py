@@ -74,7 +74,7 @@ class Server:
         self.process.send_signal(kind)
         assert self.process.stdout is not None
         self.told.append(self.process.stdout.read())
-        return self.process.wait(60)
+        return self.process.wait(120)
 
     def ask(
         self, path: str, method: str = "GET", body: Any = None, headers: dict[str, str] | None = None
@@ -82,7 +82,7 @@ class Server:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data, headers or {}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=200) as answer:
                 return Answer(answer.status, answer.read(), dict(answer.headers))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read(), dict(error.headers))
@@ -95,7 +95,7 @@ class Server:
     def state(self, project: str) -> Any:
         return self.ask(f"/studio/api/projects/{project}").json()
 
-    def wait(self, project: str, until: Callable[[Any], bool], seconds: float = 120) -> Any:
+    def wait(self, project: str, until: Callable[[Any], bool], seconds: float = 400) -> Any:
         """The state of a project once ``until`` is true of it."""
         end = time.monotonic() + seconds
         while not until(state := self.state(project)):
