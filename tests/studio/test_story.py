@@ -86,6 +86,7 @@ class Page:
 
     def view(self, name: str) -> None:
         self.page.locator(f"input[name=view][value={name}]").check(force=True)
+        self.page.wait_for_function(f"document.querySelector('#picture').dataset.view === '{name}'")
 
     def settled(self) -> Any:
         """Wait until nothing is done any more; the state then."""
@@ -133,7 +134,7 @@ def test_the_whole_story(window: Page) -> None:
     window.click(*CRATE)
     page.wait_for_selector(".picture[data-answered-ms]")
     page.wait_for_function("document.querySelectorAll('.marks-list li').length === 1")
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(1000)
     shown = window.pixels()
     red = (shown[..., 0].astype(int) - plain[..., 0]) - (shown[..., 1].astype(int) - plain[..., 1])
     assert 0.01 < (red > 25).mean() < 0.2, "the crate is a twentieth of the picture"
@@ -203,8 +204,7 @@ def test_the_whole_story(window: Page) -> None:
     page.wait_for_function("document.querySelectorAll('.marks .painted').length === 2")
     page.locator("#redo-all").click()
     page.wait_for_function("document.querySelectorAll('.marks .painted').length === 11")
-    page.wait_for_timeout(3000)
-    assert window.state["painted"] == list(range(10, 21))
+    window.server.wait(window.project, lambda state: state["painted"] == list(range(10, 21)))
 
     # The result: with progress, then compared
     page.locator("#make").click()
@@ -219,7 +219,7 @@ def test_the_whole_story(window: Page) -> None:
     for name in ("clip", "result", "side", "difference", "blink"):
         window.view(name)
         window.drawn(20)
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(1000)
         looks[name] = window.pixels()
         window.shot(f"08-{name}")
     assert looks["side"].shape[1] / looks["side"].shape[0] == pytest.approx(2 * 672 / 384, rel=0.02)
@@ -281,7 +281,7 @@ def test_with_the_keyboard_alone_on_a_small_window(
     page.keyboard.press("r")
     page.keyboard.press("End")
     window.drawn(72)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(200)
     window.shot("22-small-result")
     page.keyboard.press("?")
     page.wait_for_selector("dialog.help")

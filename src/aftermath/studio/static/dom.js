@@ -39,11 +39,11 @@ export function painter(element, draw) {
 export function radios(name, label, options, chosen, choose) {
   return h("div", { class: "radios", role: "radiogroup", "aria-label": label },
     options.map(([value, text, title, disabled]) =>
-      h("label", { class: disabled ? "off" : value === chosen ? "on" : "", title: title || "",
-        // chosen by the mouse, it gives the arrow keys back to the frames
-        onclick: (event) => event.detail && setTimeout(() => document.activeElement?.matches?.("input[type=radio]") && document.activeElement.blur()) },
+      h("label", { class: disabled ? "off" : value === chosen ? "on" : "", title: title || "" },
         h("input", { type: "radio", name, value, checked: value === chosen, disabled: !!disabled,
-          "data-key": `${name}-${value}`, onchange: () => choose(value) }), text)));
+          "data-key": `${name}-${value}`, onchange: () => choose(value),
+          // chosen by the mouse it leaves the arrow keys to the frames: at once, or the next key would choose another
+          onfocus: (event) => event.target.matches(":focus-visible") || event.target.blur() }), text)));
 }
 
 let toasts = null;

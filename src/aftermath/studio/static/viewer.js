@@ -54,6 +54,7 @@ export class Viewer {
     const pen = this.canvas.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.canvas.dataset.frame = this.#frame(pen, width, height) ? this.store.frame : "";
+    this.canvas.dataset.view = this.store.view;
     if (this.store.view === "clip") {
       this.#marks(pen);
       if (this.store.tool === "path" && this.store.thing) this.#path(pen, this.store.thing);
