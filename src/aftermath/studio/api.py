@@ -26,6 +26,7 @@ from aftermath.segment.base import Prompts
 from aftermath.studio.frames import jpeg
 from aftermath.studio.painting import between
 from aftermath.studio.project import Project
+from aftermath.studio.queue import State
 from aftermath.studio.studio import Studio
 from aftermath.studio.work import Kind
 
@@ -59,7 +60,7 @@ def build_router(studio: Studio) -> APIRouter:
 
     @router.get("/projects")
     def projects() -> Any:
-        listed = [] if studio.public else [_told(one) for one in workspace.all()]
+        listed = [] if studio.public else [_told(studio, one) for one in workspace.all()]
         opened = studio.opened.id if studio.opened else None
         return {
             "projects": listed,
@@ -119,14 +120,9 @@ def build_router(studio: Studio) -> APIRouter:
         return Response(shown, media_type="image/jpeg", headers=_KEEP)
 
     @router.get("/projects/{project_id}/levels/{frame}")
-    def levels(project_id: str, frame: int, found: bool = False) -> Response:
-        project = get(project_id)
-        if project.before is None:
-            raise IndexError(frame)
-        values, whence = project.found_levels(frame) if found else project.levels(frame)
-        return Response(
-            values.tobytes(), media_type="application/octet-stream", headers=_FRESH | {"x-from": whence}
-        )
+    def levels(project_id: str, frame: int) -> Response:
+        values = get(project_id).levels(frame)
+        return Response(values.tobytes(), media_type="application/octet-stream", headers=_FRESH)
 
     @router.put("/projects/{project_id}/levels/{frame}")
     async def paint(project_id: str, frame: int, request: Request) -> Any:
@@ -188,10 +184,6 @@ def build_router(studio: Studio) -> APIRouter:
         )
         return FileResponse(path, headers=headers | _FRESH)
 
-    @router.get("/jobs")
-    def jobs() -> Any:
-        return [] if studio.public else [studio.told(job) for job in queue.all()[-50:]]
-
     return router
 
 
@@ -216,9 +208,16 @@ async def _news(studio: Studio, project: Project, request: Request) -> AsyncIter
         quiet += _NEWS_S
 
 
-def _told(project: Project) -> dict[str, Any]:
-    made, read = project.result is not None, project.before is not None
-    return {"id": project.id, "name": project.document.name, "result": made, "read": read}
+def _told(studio: Studio, project: Project) -> dict[str, Any]:
+    """A project in the list of all: how it stands with it is what its last job says, or whether there is a result."""
+    last = next((job.state for job in studio.queue.of(project.id)[-1:] if job.state is not State.DONE), None)
+    stands = last or ("made" if project.result is not None else "")
+    return {
+        "id": project.id,
+        "name": project.document.name,
+        "stands": stands,
+        "read": project.before is not None,
+    }
 
 
 @functools.lru_cache(maxsize=16)
@@ -291,7 +290,7 @@ def _paint_between(project: Project, first: int, last: int) -> None:
     painted = project.painted_frames()
     if first not in painted or last not in painted or last - first < 2:
         raise InputError("first and last", "must be painted frames with others between them")
-    start, end = project.levels(first)[0], project.levels(last)[0]
+    start, end = project.levels(first), project.levels(last)
     for frame in range(first + 1, last):
         project.paint(frame, between(start, end, (frame - first) / (last - first)))
 

@@ -95,7 +95,7 @@ def write_painted(project: Project, found: Path, rate: Fraction, size: tuple[int
 
     def frames() -> Iterator[np.ndarray]:
         for index, values in enumerate(read_masks(found)):
-            yield resize_levels(project.levels(index)[0], *size) if index in painted else values
+            yield resize_levels(project.levels(index), *size) if index in painted else values
 
     write_masks(target, frames(), rate)
     return target

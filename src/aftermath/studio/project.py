@@ -175,31 +175,24 @@ class Project:
         size = {"width": status["width"], "height": status["height"], "num_frames": before.num_frames}
         return changed(Plan.from_json(text, **size), self.document.ways)
 
-    def levels(self, frame: int) -> tuple[np.ndarray, str]:
-        """The quadmask of one frame, uint8 (H, W), as it is analysed, and whence: ``painted``, ``found`` (whole),
-        ``object`` (the object alone, while the rest is still looked for) or ``none``. Raises IndexError."""
+    def levels(self, frame: int) -> np.ndarray:
+        """The quadmask of one frame, uint8 (H, W), as it is analysed: as it was painted, or as it was found, or while
+        the rest is still looked for the object alone. Raises IndexError."""
         before = self.before
         if before is None or not 0 <= frame < before.num_frames:
             raise IndexError(frame)
-        painted = self._paint_file(frame)
+        shape, painted = before.shape[:2], self._paint_file(frame)
         if painted.exists():
             values = cv2.imread(str(painted), cv2.IMREAD_GRAYSCALE)
-            if values is not None and values.shape == before.shape[:2]:
-                return values, "painted"
-        return self.found_levels(frame)
-
-    def found_levels(self, frame: int) -> tuple[np.ndarray, str]:
-        """The same without what was painted."""
-        before = self.before
-        assert before is not None
-        status = self.status
+            if values is not None and values.shape == shape:
+                return values
         found = FrameFile.open(self.root / "levels.frames")
-        if found and found.num_frames > frame and status.get("mask_asked") == self.asked_key:
-            return found.read(frame), "found"
+        if found and found.num_frames > frame and self.status.get("mask_asked") == self.asked_key:
+            return found.read(frame)
         segment = self._segmented()
-        if segment is not None and len(segment) > frame and segment.shape[1:] == before.shape[:2]:
-            return np.where(segment[frame], np.uint8(Level.PRIMARY), np.uint8(Level.KEEP)), "object"
-        return np.full(before.shape[:2], Level.KEEP, np.uint8), "none"
+        if segment is not None and len(segment) > frame and segment.shape[1:] == shape:
+            return np.where(segment[frame], np.uint8(Level.PRIMARY), np.uint8(Level.KEEP))
+        return np.full(shape, Level.KEEP, np.uint8)
 
     def _segmented(self) -> np.ndarray | None:
         """The object in every frame, where a run has followed it and is not done yet."""

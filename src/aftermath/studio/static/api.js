@@ -21,7 +21,6 @@ const project = (id) => `/projects/${encodeURIComponent(id)}`;
 
 export const api = {
   list: async () => (await ask("/projects")).json(),
-  jobs: async () => (await ask("/jobs")).json(),
   example: async (name) => (await ask(`/examples/${encodeURIComponent(name)}`, { method: "POST" })).json(),
   state: async (id) => (await ask(project(id))).json(),
   edit: async (id, changes) => (await ask(project(id), json("PATCH", changes))).json(),
@@ -30,10 +29,7 @@ export const api = {
   stop: async (id) => (await ask(`${project(id)}/stop`, { method: "POST" })).json(),
   click: async (id, frame, document) =>
     new Uint8Array(await (await ask(`${project(id)}/click`, json("POST", { frame, document }))).arrayBuffer()),
-  levels: async (id, frame, found = false) => {
-    const answer = await ask(`${project(id)}/levels/${frame}${found ? "?found=true" : ""}`);
-    return { values: new Uint8Array(await answer.arrayBuffer()), from: answer.headers.get("x-from") };
-  },
+  levels: async (id, frame) => new Uint8Array(await (await ask(`${project(id)}/levels/${frame}`)).arrayBuffer()),
   paint: async (id, frame, values) =>
     (await ask(`${project(id)}/levels/${frame}`, { method: "PUT", body: values })).json(),
   unpaint: async (id, frame) => (await ask(`${project(id)}/levels/${frame}`, { method: "DELETE" })).json(),

@@ -87,14 +87,14 @@ export class Paint {
     if (other < 0 || other >= clip.frames) return;
     await this.#sent;
     const [here, there] = await Promise.all([api.levels(id, frame), api.levels(id, other)]);
-    this.#keep([{ frame, before: this.#known(frame, here.values), after: there.values }]);
+    this.#keep([{ frame, before: this.#known(frame, here), after: there }]);
   }
 
   async clear() {
     const { id, frame, state } = this.store;
     if (!state.painted.includes(frame)) return;
     await this.#sent;
-    const { values } = await api.levels(id, frame);
+    const values = await api.levels(id, frame);
     this.#keep([{ frame, before: values, after: null }]);
   }
 
@@ -113,9 +113,9 @@ export class Paint {
     const between = Array.from({ length: ends[1] - ends[0] - 1 }, (_, i) => ends[0] + 1 + i);
     try {
       const before = await Promise.all(between.map(async (frame) =>
-        this.store.state.painted.includes(frame) ? (await api.levels(id, frame)).values : null));
+        this.store.state.painted.includes(frame) ? await api.levels(id, frame) : null));
       const told = await api.between(id, ...ends);
-      const after = await Promise.all(between.map(async (frame) => (await api.levels(id, frame)).values));
+      const after = await Promise.all(between.map(async (frame) => await api.levels(id, frame)));
       const changes = between.map((frame, i) => ({ frame, before: before[i], after: after[i] }));
       this.store.done(() => this.#send(changes, "before"), () => this.#send(changes, "after"));
       this.store.painted(told);

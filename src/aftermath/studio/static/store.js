@@ -42,7 +42,6 @@ export class Store extends EventTarget {
 
   get doc() { return this.state?.document; }
   get clip() { return this.state?.clip; }
-  get base() { return `/projects/${this.id}`; }
   get thing() { return this.state?.affected.find((one) => one.id === this.selected) ?? null; }
   get job() { return this.state?.jobs.findLast((job) => job.state === "running" || job.state === "waiting") ?? null; }
 
@@ -191,7 +190,7 @@ export class Store extends EventTarget {
   levels(frame) {
     const answered = this.#clicked?.frame === frame && this.tool !== "paint" && !this.state.painted.includes(frame);
     if (answered) return { value: this.#clicked.values, promise: null };
-    return this.#kept(this.#masks, MASKS, `${frame}`, () => api.levels(this.id, frame).then((got) => got.values));
+    return this.#kept(this.#masks, MASKS, `${frame}`, () => api.levels(this.id, frame));
   }
 
   keepLevels(frame, values) {

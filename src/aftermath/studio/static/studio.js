@@ -122,7 +122,7 @@ async function drawHome(home, store) {
         try { location.hash = (await api.example(name)).id; } catch (error) { say(error.message); }
       } }, h("img", { src: api.example_picture(name), alt: "" }), h("strong", {}, name), h("span", {}, EXAMPLES[name] ?? ""))))) : null,
     projects.length ? h("section", {}, h("h2", {}, "Or go on with"), h("ul", { class: "projects" }, projects.map((one) =>
-      h("li", {}, one.read ? h("img", { src: api.thumbnail(one.id), alt: "" }) : h("span", { class: "blank" }), h("a", { href: `#${one.id}` }, one.name), one.result ? h("span", { class: "hint" }, "made") : null,
+      h("li", {}, one.read ? h("img", { src: api.thumbnail(one.id), alt: "" }) : h("span", { class: "blank" }), h("a", { href: `#${one.id}` }, one.name), one.stands ? h("span", { class: "hint" }, one.stands) : null,
         h("button", { class: "icon", "aria-label": `Throw away ${one.name}`, title: "Throw it away", onclick: async () => {
           if (!confirm(`Throw away the project “${one.name}” and its result?`)) return;
           try { await api.forget(one.id); } catch (error) { say(error.message); }

@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { h, say } from "./dom.js";
-import { COLOURS, cell, fill, picture as levelPicture, stroke } from "./levels.js";
+import { COLOURS, picture as levelPicture } from "./levels.js";
 
 const GRAB_PX = 14; // of the screen: how near to a handle is on it
 const BLINK_MS = 500;
@@ -439,5 +439,3 @@ export function placeAt(points, frame, thing) {
   const [a, b] = [points[after - 1], points[after]], share = (frame - a[0]) / (b[0] - a[0]);
   return { x: a[1] + share * (b[1] - a[1]), y: a[2] + share * (b[2] - a[2]) };
 }
-
-export { cell, fill, stroke };
