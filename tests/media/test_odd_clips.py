@@ -179,3 +179,21 @@ def test_sound_ends_with_a_picture_that_was_cut_off(tmp_path: Path) -> None:
     copy_through(source, tmp_path / "out.mp4", Codec.H264)
     end = ends(tmp_path / "out.mp4")
     assert 0.2 < end["audio"] <= end["video"] + 0.05 < 1.0
+
+
+@pytest.mark.parametrize(("shape", "count"), [((240, 320), 6), ((8000, 16000), 4)])
+def test_a_frame_that_grows_beyond_all_measure_is_not_decoded(
+    tmp_path: Path, shape: tuple[int, int], count: int
+) -> None:
+    small, grown = (cv2.imencode(".jpg", np.full(of, 90, np.uint8))[1] for of in ((120, 160), shape))
+    with av.open(str(tmp_path / "film.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuvj420p"
+        for t, jpeg in enumerate([small, small, small, grown, grown, small]):
+            packet = av.Packet(jpeg.tobytes())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, t, t, Fraction(1, 10)
+            container.mux(packet)
+    said: list[str] = []
+    sizes = [frame.rgb().shape for frame in read_frames(tmp_path / "film.mkv", said.append)]
+    assert sizes == [(120, 160, 3)] * count
+    assert ("4 of about 6 frames could be read" in said[-1]) == (count == 4)

@@ -285,7 +285,7 @@ def test_a_small_file_with_a_huge_picture_costs_nothing(server: Server, tmp_path
     with av.open(str(bomb), "w") as container:
         stream = container.add_stream("ffv1", rate=1)
         stream.width, stream.height, stream.pix_fmt = 16000, 8000, "gray"
-        frame = av.VideoFrame(16000, 8000, "gray")
+        frame = av.VideoFrame.from_ndarray(np.zeros((8000, 16000), np.uint8), format="gray")
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
     content = bomb.read_bytes()

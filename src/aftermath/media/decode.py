@@ -48,6 +48,7 @@ _CELLS = 188, 192, 204  # bytes: what a transport stream is made of, plain, with
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave opacity out
 _HEAVY_PX = 1280 * 720
 _MAX_THREADS = 8  # each decoding thread holds frames of its own
+_MAX_GROWN_PX = 2**26  # what frames may grow to in the middle of a film, however few bytes promise it
 
 _DESCRIPTIONS = {
     "MASTERING_DISPLAY_METADATA",
@@ -210,13 +211,14 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: list[str]) 
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
-    """The decoder of the picture, with threads."""
+    """The decoder of the picture, with threads; a frame far larger than the header says is damage to it."""
     decoder = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_ALPHA:
         decoder = av.CodecContext.create(_WITH_ALPHA[decoder.name], "r")
         assert isinstance(decoder, VideoCodecContext)
     decoder.thread_type = "AUTO"  # type: ignore[assignment]
     decoder.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+    decoder.options = {"max_pixels": str(max(_MAX_GROWN_PX, stream.width * stream.height))}
     return decoder
 
 

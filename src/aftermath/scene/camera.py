@@ -19,6 +19,7 @@ _DRIFT_SHARE = 0.05  # of the picture's diagonal: more than this is a moving cam
 _CORRECTION_SHARE = 0.02  # of the diagonal: one step's error is less; a direct fit further off is mistaken
 _PARALLAX_PX = 1.2  # what a homography may leave unexplained, median over the picture
 _MAX_CORNERS = 600
+_LEAST_CORNERS = 12
 _MAX_CANVAS_GROWTH = 2.0
 
 Progress = Callable[[int, int], None]
@@ -29,7 +30,8 @@ def estimate_camera(clip: Clip, primary: np.ndarray, progress: Progress | None =
 
     Shi-Tomasi corners outside ``primary`` (boolean (T, H, W)) are followed frame by frame (pyramidal Lucas-Kanade)
     away from the reference, robustly fitted (RANSAC), chained, and then corrected against the reference directly,
-    so that errors do not add up. Returns homographies from frame pixels to pixels of the plate canvas.
+    so that errors do not add up. While nothing has moved, that most corners stand still is all that is asked.
+    Returns homographies from frame pixels to pixels of the plate canvas.
     """
     reference = len(clip) // 2
     middle = cv2.cvtColor(clip.frames[reference], cv2.COLOR_RGB2GRAY)
@@ -42,13 +44,17 @@ def estimate_camera(clip: Clip, primary: np.ndarray, progress: Progress | None =
         stop = len(clip) if direction > 0 else -1
         for t in range(reference + direction, stop, direction):
             gray = cv2.cvtColor(clip.frames[t], cv2.COLOR_RGB2GRAY)
-            step, _ = _fit(gray, before, primary[t], np.eye(3))
-            chain, before = chain @ step, gray
-            direct, residual = _fit(gray, middle, primary[t] | primary[reference], chain)
+            both = primary[t] | primary[reference]
+            residual = _residual_if_still(gray, middle, both) if _unmoved(chain) else None
+            direct = chain
+            if residual is None:
+                step, _ = _fit(gray, before, primary[t], np.eye(3))
+                chain = chain @ step
+                direct, residual = _fit(gray, middle, both, chain)
             alike = _furthest(direct, chain, clip.width, clip.height) < correction_px
             if alike and residual <= max(2.0, 2 * residuals[t - direction]):
                 chain = direct
-            to_reference[t], residuals[t] = chain, residual
+            to_reference[t], residuals[t], before = chain, residual, gray
             done += 1
             if progress:
                 progress(done, len(clip) - 1)
@@ -77,26 +83,30 @@ def plate_canvas(camera: Camera, width: int, height: int) -> tuple[Camera, int, 
     return shifted, right - left, bottom - top
 
 
+def _residual_if_still(gray: np.ndarray, target: np.ndarray, exclude: np.ndarray) -> float | None:
+    """How far corners moved (median, pixels) where so many stand still that the camera does; else None.
+
+    Needs no pyramid, since what moves further than its finest level reaches does not stand still.
+    """
+    points = _corners(gray, exclude)
+    if points is None:
+        return None
+    tracked, good = _followed(gray, target, points, points, levels=0)
+    apart = np.linalg.norm((tracked - points)[:, 0], axis=1)[good]
+    still = np.count_nonzero(apart < _STILL_PX)
+    return float(np.median(apart)) if still > _STILL_SHARE * len(points) else None
+
+
 def _fit(
     gray: np.ndarray, target: np.ndarray, exclude: np.ndarray, guess: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Homography from ``gray`` to ``target`` near ``guess``, and its median residual in pixels."""
-    allowed = np.where(cv2.dilate(exclude.astype(np.uint8), np.ones((9, 9))) > 0, 0, 255).astype(np.uint8)
-    spacing = max(5, min(gray.shape) // 40)
-    points = cv2.goodFeaturesToTrack(gray, _MAX_CORNERS, 0.005, spacing, mask=allowed)
-    if points is None or len(points) < 12:
+    points = _corners(gray, exclude)
+    if points is None:
         return guess, 0.0
     predicted = cv2.perspectiveTransform(points, guess).astype(np.float32)
-    flags = cv2.OPTFLOW_USE_INITIAL_FLOW
-    tracked, ok, _ = cv2.calcOpticalFlowPyrLK(
-        gray, target, points, predicted.copy(), winSize=(21, 21), flags=flags
-    )
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(
-        target, gray, tracked, points.copy(), winSize=(21, 21), flags=flags
-    )
-    cycle = np.linalg.norm((back - points)[:, 0], axis=1)
-    good = (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (cycle < 0.7)
-    if good.sum() < 12:
+    tracked, good = _followed(gray, target, points, predicted)
+    if good.sum() < _LEAST_CORNERS:
         return guess, 0.0
     a, b = points[good, 0], tracked[good, 0]
     fitted = _simplest_model(a, b)
@@ -107,12 +117,31 @@ def _fit(
     return best, float(np.median(left))
 
 
+def _corners(gray: np.ndarray, exclude: np.ndarray) -> np.ndarray | None:
+    """Corners (N, 1, 2) of ``gray`` well outside ``exclude``, xy in pixels; None: too few."""
+    allowed = np.where(cv2.dilate(exclude.astype(np.uint8), np.ones((9, 9))) > 0, 0, 255).astype(np.uint8)
+    spacing = max(5, min(gray.shape) // 40)
+    points = cv2.goodFeaturesToTrack(gray, _MAX_CORNERS, 0.005, spacing, mask=allowed)
+    return None if points is None or len(points) < _LEAST_CORNERS else points
+
+
+def _followed(
+    gray: np.ndarray, target: np.ndarray, points: np.ndarray, predicted: np.ndarray, levels: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where ``points`` are in ``target``, and which of them come back from there to where they were."""
+    options = {"winSize": (21, 21), "maxLevel": levels, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    tracked, ok, _ = cv2.calcOpticalFlowPyrLK(gray, target, points, predicted.copy(), **options)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(target, gray, tracked, points.copy(), **options)
+    cycle = np.linalg.norm((back - points)[:, 0], axis=1)
+    return tracked, (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (cycle < 0.7)
+
+
 def _most_alike(gray: np.ndarray, target: np.ndarray, exclude: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     """``fitted``, or no motion where that makes the pictures at least as alike.
 
     Corners gather on things that move (a shirt, a hand); the pixels of the whole picture outvote them.
     """
-    if np.array_equal(fitted, np.eye(3)):
+    if _unmoved(fitted):
         return fitted
     size = (gray.shape[1], gray.shape[0])
     warped = cv2.warpPerspective(gray, fitted, size, borderMode=cv2.BORDER_REPLICATE)
@@ -142,6 +171,10 @@ def _kind(to_reference: np.ndarray, residuals: np.ndarray, width: int, height: i
         return CameraKind.PARALLAX
     drift = _DRIFT_SHARE * float(np.hypot(width, height))
     return CameraKind.DRIFTING if shift.max() < drift else CameraKind.MOVING
+
+
+def _unmoved(matrix: np.ndarray) -> bool:
+    return np.array_equal(matrix, np.eye(3))
 
 
 def _furthest(a: np.ndarray, b: np.ndarray, width: int, height: int) -> float:

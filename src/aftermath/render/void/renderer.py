@@ -297,7 +297,7 @@ class VoidRenderer:
                 if not stays:
                     pipe.remove_all_hooks()  # they hold what they move
                     pipe.register_modules(transformer=None)  # the VAE goes on alone
-                    free()
+                free()  # where all stays too: what one clip frees lies in pieces that the next cannot use
 
         latents, run.placement = on_less(run.placement, attempt, job.warn)
         return latents
