@@ -144,26 +144,24 @@ def _dims(frame: np.ndarray, primary: np.ndarray, shaded: np.ndarray) -> np.ndar
     return np.clip(np.median(frame[core], axis=0) / np.maximum(np.median(frame[beside], axis=0), 1), 0.1, 1)
 
 
-def _rows(solid: np.ndarray, reach: int, step: int) -> list[tuple[float, float, float]]:
-    """The thing row by row from its foot up, as discs: (middle x, radius, y), ``reach`` added to the places."""
+def _rows(solid: np.ndarray, reach: int, step: int) -> np.ndarray:
+    """The thing row by row from its foot up, as discs (N, 3): middle x, radius, y, ``reach`` added to the places."""
     out = []
     for y in np.flatnonzero(solid.any(axis=1))[::-step]:
         xs = np.flatnonzero(solid[y])
         out.append(((xs[0] + xs[-1]) / 2 + reach, (xs[-1] - xs[0] + 1) / 2, float(y + reach)))
-    return out
+    return np.array(out)
 
 
-def _draw(
-    canvas: np.ndarray, rows: list[tuple[float, float, float]], along: tuple[float, float], flatness: float
-) -> None:
+def _draw(canvas: np.ndarray, rows: np.ndarray, along: tuple[float, float], flatness: float) -> None:
     """Draw the shadow of the discs ``rows`` on ``canvas`` uint8 (h, w), in place.
 
     The lowest row is the front of the foot; the foot's middle stands half its depth further up.
     """
-    _, radius, lowest = rows[0]
-    foot = lowest - flatness * radius
-    for x, radius, y in rows:
-        height = max(0.0, foot - y)
-        middle = (round(x + along[0] * height), round(foot + along[1] * height))
-        axes = (max(1, round(radius)), max(1, round(flatness * radius)))
-        cv2.ellipse(canvas, middle, axes, 0, 0, 360, 1, cv2.FILLED)
+    x, radius, y = rows.T
+    foot = y[0] - flatness * radius[0]
+    height = np.maximum(0, foot - y)
+    discs = np.stack([x + along[0] * height, foot + along[1] * height, radius, flatness * radius])
+    discs[2:] = np.maximum(1, np.rint(discs[2:]))
+    for middle_x, middle_y, across, down in set(map(tuple, np.rint(discs).astype(int).T.tolist())):
+        cv2.ellipse(canvas, (middle_x, middle_y), (across, down), 0, 0, 360, 1, cv2.FILLED)
