@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+HALF_PX = 336  # half of the examples' width: what they show is found at that size too, in half the time
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Server:
         end = time.monotonic() + seconds
         while not until(state := self.state(project)):
             assert time.monotonic() < end, state
-            time.sleep(0.1)
+            time.sleep(0.2)  # to be asked costs the server as much as a small job
         return state
 
 
@@ -138,8 +139,8 @@ def new_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
 @pytest.fixture(scope="session")
 def server(new_server: Callable[..., Server]) -> Server:
-    """One that several tests share, each with projects of its own."""
-    return new_server("--upload-gb", "0.01")
+    """One that several tests share, each with projects of its own: to start one takes longer than most of them do."""
+    return new_server("--upload-gb", "0.01", "--analysis-long-side-px", HALF_PX)
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,34 @@ def test_the_camera_may_pan():
     assert overlap(mask, np.stack(truth)).min() > 0.88
 
 
+def rising_top(x: float, foot: float, t: int) -> np.ndarray:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    height = np.minimum(foot - rows, rows - foot + 48 + 0.3 * t)
+    return np.clip(np.minimum(22.5 - np.abs(columns - x), 0.5 + height), 0, 1)
+
+
+def coming_nearer(x: float, foot: float, t: int) -> np.ndarray:
+    return square(x, foot - 24 - 0.3 * t, 24 * (1 + 0.01 * t))
+
+
+@pytest.mark.parametrize(
+    ("shape", "colour", "least"), [(rising_top, (120, 115, 100), 0.78), (coming_nearer, GREEN, 0.9)]
+)
+def test_a_thing_that_creeps_before_a_moving_camera(shape, colour, least):
+    """It moves by a third of a pixel in a frame, which none of two frames shows."""
+    background = cv2.resize(texture(HEIGHT, WIDTH), None, fx=1.25, fy=1.25)
+    pictures, truth = [], []
+    for t in range(40):
+        zoom = np.array([[0.8 + 0.005 * t, 0, -0.5 * t], [0, 0.8 + 0.005 * t, -0.3 * t]])
+        picture = cv2.warpAffine(background, zoom, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
+        x, foot = zoom @ (170, 160, 1)
+        coverage = shape(x, foot, t)
+        pictures.append(paint(picture, coverage, colour, x, foot - 0.3 * t))
+        truth.append(coverage > 0.5)
+    mask = segment(clip_of(pictures), boxes=(BoxPrompt(Box(109, 77, 163, 131)),))
+    assert overlap(mask, np.stack(truth)).min() > least
+
+
 def test_a_thing_at_rest_does_not_flicker():
     clip, truth = scene([(120, 90)] * 12)
     mask = segment(clip, boxes=(box_round(120, 90, 22),))

@@ -124,7 +124,7 @@ def _moves_alone(moved: np.ndarray, inside: np.ndarray, body: np.ndarray) -> boo
     ring = grown(inside, reach) & ~inside
     share = (moved & body).sum() / max(1, body.sum())
     around = (moved & ring).sum() / max(1, ring.sum())
-    return share > 0.15 and around < 0.05
+    return share > 0.25 and around < 0.05
 
 
 def _mark(

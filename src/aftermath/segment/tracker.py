@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -24,9 +24,27 @@ _MATCH = 14.0  # grey levels: a flow that leaves more than this is not believed
 _FAR, _LIKELY_FAR = 0.25, 0.2  # evidence a pixel; the share of it where all else speaks for the object
 _STILL_PX = 0.4  # flow is no better than that
 _REST = 0.02  # of its size: so much a thing at rest may seem to move, for what moves in it or before it
+_SLOW_PX, _SLOW_FRAMES = 1.0, 12  # what moves less than this is compared with a frame so long ago at most
+_SAME_SHARE = 0.9  # of the object must look as it did, or it is compared with the frame before
 _MARGIN_PX = 20
 _HOLE = 0.06  # of the object's area: holes below that are not holes
 _MIN_PX = 6  # pixels below which there is nothing to follow
+
+
+@dataclass
+class _Anchor:
+    """The frame that others are compared with, where the mask is known. ``camera`` and ``motion``: the homographies
+    from there to the last frame, of the scene and of the object; ``age``: frames since.
+
+    A thing that moves by a third of a pixel in a frame is not seen to move at all, and its mask stays behind; so
+    the frame before is the anchor only where things move enough, and else one some frames ago.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    camera: np.ndarray = field(default_factory=lambda: np.eye(3))
+    motion: np.ndarray = field(default_factory=lambda: np.eye(3))
+    age: int = 0
 
 
 @dataclass
@@ -38,7 +56,7 @@ class Tracker:
     of the last frame seen.
     """
 
-    image: np.ndarray
+    anchor: _Anchor
     bins: np.ndarray
     mask: np.ndarray
     backdrop: Memory
@@ -60,7 +78,7 @@ class Tracker:
         """
         bins = bins_of(image)
         return cls(
-            image=image,
+            anchor=_Anchor(image, mask),
             bins=bins,
             mask=mask,
             backdrop=backdrop,
@@ -85,21 +103,24 @@ class Tracker:
             mask = self._carry(image, camera)
         if not self._plausible(image, mask):
             mask = self._find(image)
+            self.anchor = _Anchor(image, mask)
         self.lost = not mask.any()
         if self.lost:
             self.velocity = np.zeros(2)
         else:
             self._learn(bins, mask)
         self._remember(image, mask)
-        self.image, self.mask, self.bins = image, mask, bins
+        self.mask, self.bins = mask, bins
         return mask
 
     def _carry(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
         """Follow the object from the last frame."""
         height, width = self.mask.shape
-        box = Box.of_mask(self.mask)
+        anchor = self.anchor
+        camera = camera @ anchor.camera
+        box = Box.of_mask(anchor.mask)
         assert box is not None, "only an object in view is carried"
-        shift = find_shift(self.image, self.mask, image, self.velocity)
+        shift = find_shift(anchor.image, anchor.mask, image, self.velocity * (1 + anchor.age))
         reach = _MARGIN_PX + 0.15 * max(box.width, box.height)
         there = box.moved(*shift)
         joint = Box(
@@ -108,8 +129,8 @@ class Tracker:
         window = joint.grown(reach).slices(width, height)
         back, carried, trust = self._carried(image, window, shift)
         motion = _motion(back, window, (carried > 0.5) & (trust > 0.5), camera)
-        self.own.follow(motion)
-        self.resting = _apart_px(motion, camera, box) < _REST * max(box.width, box.height)
+        self.own.follow(motion @ np.linalg.inv(anchor.motion) if anchor.age else motion)
+        self.resting = _apart_px(motion, camera, [box.center]) < _REST * max(box.width, box.height)
         own, in_front = self._looks_own(image, window), self._in_front(image, window)
         colour = self._colour(image, window)
         far = _far(carried > 0.5, float(np.linalg.norm(shift)))
@@ -128,19 +149,26 @@ class Tracker:
         found = filled(_closed(found, in_front), _HOLE)
         mask = np.zeros_like(self.mask)
         mask[window] = found
-        self.velocity = 0.5 * self.velocity + 0.5 * shift
+        self.velocity = 0.5 * self.velocity + 0.5 * (shift / (1 + anchor.age))
+        anchor.camera, anchor.motion, anchor.age = camera, motion, anchor.age + 1
+        slow = not shift.any() and _apart_px(motion, camera, _corners(box)) <= _SLOW_PX
+        trusted = trust[carried > 0.5] > 0.5
+        alike = trusted.any() and trusted.mean() > _SAME_SHARE
+        if not (slow and alike and anchor.age < _SLOW_FRAMES):
+            self.anchor = _Anchor(image, mask)
         return mask
 
     def _carried(
         self, image: np.ndarray, window: Window, shift: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The flow back to the last frame, float32 (h, w, 2), where it says that the object is, float32
+        """The flow back to the anchor, float32 (h, w, 2), where it says that the object is, float32
         (h, w), 0 to 1, and how far to trust that, 0 to 1.
 
         Two flows compete at each pixel, one that starts from rest and one from the object's own motion; the
         one that explains the pixel better wins.
         """
-        now, last, mask = image[window], self.image[window], self.mask[window].astype(np.float32)
+        now, last = image[window], self.anchor.image[window]
+        mask = self.anchor.mask[window].astype(np.float32)
         starts: list[np.ndarray | None] = [None]
         if np.linalg.norm(shift) > 2:
             starts.append(np.broadcast_to(-shift.astype(np.float32), (*now.shape[:2], 2)))
@@ -177,9 +205,9 @@ class Tracker:
         return np.where(known, np.minimum(differs, from_plate), differs)
 
     def _unchanged(self, image: np.ndarray, window: Window, camera: np.ndarray) -> np.ndarray:
-        """1 where the camera sees the same as one frame before and that was the object, -1 where it was not,
+        """1 where the camera sees the same as in the anchor and that was the object, -1 where it was not,
         0 where something changed; float32 (h, w)."""
-        last, mask = self.image, self.mask
+        last, mask = self.anchor.image, self.anchor.mask
         if not np.array_equal(camera, np.eye(3)):
             size = mask.shape[1], mask.shape[0]
             last = cv2.warpPerspective(last, camera, size, borderMode=cv2.BORDER_REPLICATE)
@@ -190,11 +218,11 @@ class Tracker:
         return np.clip((2 * limit - change) / limit, 0, 1) * np.where(mask[window], 1, -1)
 
     def _moved(self, motion: np.ndarray, camera: np.ndarray) -> np.ndarray:
-        """The last mask moved by ``motion``, bool (H, W); all True where the camera's motion explains it."""
+        """The anchor's mask moved by ``motion``, bool (H, W); all True where the camera's motion explains it."""
         if np.array_equal(motion, camera):
             return np.ones_like(self.mask)
-        size = self.mask.shape[1], self.mask.shape[0]
-        return cv2.warpPerspective(self.mask.astype(np.uint8), motion, size, flags=cv2.INTER_NEAREST) > 0
+        mask = self.anchor.mask.astype(np.uint8)
+        return cv2.warpPerspective(mask, motion, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
 
     def _settle(self, found: np.ndarray, carried: np.ndarray, moved: np.ndarray) -> np.ndarray:
         """Drop what does not hang together with the object, and what it left behind."""
@@ -299,11 +327,14 @@ def _motion(back: np.ndarray, window: Window, body: np.ndarray, camera: np.ndarr
     return camera if matrix is None else np.vstack([matrix, [0, 0, 1]])
 
 
-def _apart_px(motion: np.ndarray, camera: np.ndarray, box: Box) -> float:
-    """How far two homographies take the middle of ``box`` apart."""
-    middle = np.array([[box.center]])
-    ends = [cv2.perspectiveTransform(middle, matrix)[0, 0] for matrix in (motion, camera)]
-    return float(np.linalg.norm(ends[0] - ends[1]))
+def _corners(box: Box) -> list[tuple[float, float]]:
+    return [(x, y) for x in (box.x0, box.x1) for y in (box.y0, box.y1)]
+
+
+def _apart_px(motion: np.ndarray, camera: np.ndarray, places: list[tuple[float, float]]) -> float:
+    """How far two homographies take any of ``places`` (x, y) apart."""
+    ends = [cv2.perspectiveTransform(np.array([places]), matrix)[0] for matrix in (motion, camera)]
+    return float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
 
 
 def _far(carried: np.ndarray, speed: float) -> np.ndarray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 def build_app(studio: Studio, *, password: str = "", open_hosts: bool = False, framed: bool = False) -> Any:
     """The ASGI application. ``open_hosts``: it may be spoken to under any name; see `aftermath.studio.guard.Guard`."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    import gradio as gr
+    with _no_stubs():
+        import gradio as gr
     from fastapi import FastAPI
     from starlette.middleware.gzip import GZipMiddleware
     from starlette.staticfiles import StaticFiles
@@ -106,6 +108,27 @@ def serve(
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, ws="none")
         server = _server(config, lambda: _ready(address, browser, say), studio)
         server.run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def _no_stubs() -> Iterator[None]:
+    """Gradio, imported here, writes no type stubs beside its components.
+
+    It parses its own source for them at every start: half of the time until the studio answers. It leaves out a
+    component whose file it cannot find, so meanwhile it finds none.
+    """
+    found = inspect.getfile
+
+    def getfile(thing: Any) -> str:
+        if type(thing).__module__ == "gradio.component_meta":
+            raise OSError("no stubs")
+        return found(thing)
+
+    inspect.getfile = getfile
+    try:
+        yield
+    finally:
+        inspect.getfile = found
 
 
 def _ready(address: str, browser: bool, say: Callable[[str], None]) -> None:
