@@ -220,15 +220,23 @@ def test_nothing_moves_and_nothing_is_claimed():
     assert removal.reasoning.plan.applied == () and removal.reasoning.masks == {}
 
 
-def drifting() -> Removal:
-    """A red box that rests throughout, seen by a camera that drifts by ten pixels."""
+def seen_in_passing(pan_px: float) -> Removal:
+    """A red box that rests throughout, seen by a camera that pans."""
     camera = np.tile(np.eye(3), (32, 1, 1))
-    camera[:, 0, 2], camera[:, 1, 2] = np.linspace(0, -9, 32), np.linspace(0, 4, 32)
+    camera[:, 0, 2], camera[:, 1, 2] = np.linspace(0, -pan_px, 32), np.linspace(0, 4, 32)
     box = Thing(line((0, 160, 90)), RED, (44, 40), round=False)
     return Removal(Drawn({"box": box}, camera=camera), "box")
 
 
-@pytest.mark.parametrize("make", [passing, collision, stopped, standing, drifting])
+def drifting() -> Removal:
+    return seen_in_passing(9)
+
+
+def panning() -> Removal:
+    return seen_in_passing(60)
+
+
+@pytest.mark.parametrize("make", [passing, collision, stopped, standing, drifting, panning])
 def test_the_objects_shadow_is_found(make):
     removal = make()
     (thing,) = (t for t in removal.reasoning.plan.affected if t.action is Action.VANISHES)

@@ -20,6 +20,7 @@ _BRIDGE_PX = 4  # light may start this far from the object's mask
 _PERIOD_SHARE = 0.04  # of the object's size: it rests while it stays within this distance
 _AWAY = 1.6  # of its size: so far away it does nothing to the light here
 _TRAVEL, _BESIDE = 1.5, 2.0  # of its size: how far it must go, and how far from it its light is looked for
+_DRIFT_SHARE = 0.05  # of the picture's diagonal: seen from further apart the surroundings look otherwise
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
 _AT_FOOT = 0.3  # share of its contact with the object
 _COLOR_BINS, _COMMON_SHARE = 40, 0.004
@@ -179,44 +180,65 @@ def _settle(artifacts: np.ndarray, clip: Clip, primary: np.ndarray, scene: Scene
     """Complete ``artifacts`` boolean (T, H, W) in place: while the object rests its light rests too. What most frames
     of the rest show is there in all of them, and what it does to the light at one resting place it does at every other.
 
-    A drifting camera is taken out: everything is compared in the pixels of the reference frame.
+    The camera is taken out: everything is compared in the pixels of one frame, of a moving camera's in those of a frame
+    near by.
     """
     centers = mask_centers(primary, scene.camera.to_plate)
     size = float(np.sqrt(np.median([np.count_nonzero(mask) for mask in primary if mask.any()])))
-    periods = _periods(centers, max(1.5, _PERIOD_SHARE * size))
-    steady = _Steady(scene)
-    footprints = [_mostly(artifacts, period, steady) for period in periods]
-    if scene.camera.kind in (CameraKind.STILL, CameraKind.DRIFTING):
-        for n, period in enumerate(periods):
-            away = np.linalg.norm(centers - np.median(centers[period], axis=0), axis=1)
+    rests = [
+        _Rest(scene, stretch)
+        for period in _periods(centers, max(1.5, _PERIOD_SHARE * size))
+        for stretch in _stretches(period, scene)
+    ]
+    footprints = [_mostly(artifacts, rest) for rest in rests]
+    if scene.camera.kind is not CameraKind.PARALLAX:
+        for n, rest in enumerate(rests):
+            away = np.linalg.norm(centers - np.median(centers[rest.frames], axis=0), axis=1)
             if not np.nanmax(away) > _AWAY * size:  # else other frames show the place without the object
-                picture = _typical_frame(clip, period, steady)
-                footprints[n] |= still_artifacts(picture, _mostly(primary, period, steady))
-    for target in periods:
+                footprints[n] |= still_artifacts(_typical_frame(clip, rest), _mostly(primary, rest))
+    for target in rests:
         together = np.zeros(primary.shape[1:], bool)
-        home = np.median(centers[target], axis=0)
-        for source, footprint in zip(periods, footprints, strict=True):
-            dx, dy = home - np.median(centers[source], axis=0)
-            matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
-            together |= cv2.warpAffine(footprint.astype(np.uint8), matrix, footprint.shape[::-1]) > 0
-        for t in target:
-            artifacts[t] = steady.back(together, t)
+        home = np.median(centers[target.frames], axis=0)
+        for source, footprint in zip(rests, footprints, strict=True):
+            dx, dy = home - np.median(centers[source.frames], axis=0)
+            step = np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
+            together |= _warped(footprint, np.linalg.inv(target.to_plate) @ step @ source.to_plate)
+        for t in target.frames:
+            artifacts[t] = target.back(together, t)
 
 
-class _Steady:
-    """Pictures of single frames as the camera of the reference frame sees them, where the camera drifts."""
+def _stretches(period: np.ndarray, scene: Scene) -> list[np.ndarray]:
+    """``period``, cut where a moving camera has gone far, so that each part is seen from about one place."""
+    if scene.camera.kind is not CameraKind.MOVING:
+        return [period]
+    height, width = scene.soft.shape[1:]
+    corners = np.array([[[0, 0], [width, 0], [0, height], [width, height]]], float)
+    seen = np.stack([cv2.perspectiveTransform(corners, scene.camera.to_plate[t])[0] for t in period])
+    cuts, begun = [], 0
+    for n in range(len(period)):
+        if np.linalg.norm(seen[n] - seen[begun], axis=-1).max() > _DRIFT_SHARE * np.hypot(width, height):
+            cuts, begun = [*cuts, n], n
+    parts = np.split(period, cuts)
+    return [part for part in parts if len(part) >= 3] or [period]
 
-    def __init__(self, scene: Scene) -> None:
-        to_plate = scene.camera.to_plate
-        to_reference = np.linalg.inv(to_plate[scene.camera.reference_idx]) @ to_plate
-        self._matrices = to_reference if scene.camera.kind is CameraKind.DRIFTING else None
+
+class _Rest:
+    """Frames in which the object stays put, and how the camera of one of them sees the others."""
+
+    def __init__(self, scene: Scene, frames: np.ndarray) -> None:
+        kind, to_plate = scene.camera.kind, scene.camera.to_plate
+        near = kind is CameraKind.MOVING
+        self.frames = frames
+        self.to_plate = to_plate[int(frames[len(frames) // 2]) if near else scene.camera.reference_idx]
+        moves = kind in (CameraKind.DRIFTING, CameraKind.MOVING)
+        self._matrices = np.linalg.inv(self.to_plate) @ to_plate if moves else None
 
     def seen(self, image: np.ndarray, t: int) -> np.ndarray:
-        """Frame ``t``'s picture uint8 (H, W[, 3]), or its mask boolean (H, W), as the reference frame would show it."""
+        """Frame ``t``'s picture uint8 (H, W[, 3]), or its mask boolean (H, W), as that one frame would show it."""
         return image if self._matrices is None else _warped(image, self._matrices[t])
 
     def back(self, mask: np.ndarray, t: int) -> np.ndarray:
-        """A mask of the reference frame, boolean (H, W), in frame ``t``."""
+        """A mask of that one frame, boolean (H, W), in frame ``t``."""
         return mask if self._matrices is None else _warped(mask, np.linalg.inv(self._matrices[t]))
 
 
@@ -227,12 +249,12 @@ def _warped(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _mostly(masks: np.ndarray, frames: np.ndarray, steady: _Steady) -> np.ndarray:
-    """Boolean (H, W): where ``masks`` (T, H, W) holds in more than half of ``frames``."""
+def _mostly(masks: np.ndarray, rest: _Rest) -> np.ndarray:
+    """Boolean (H, W): where ``masks`` (T, H, W) holds in more than half of the frames."""
     count = np.zeros(masks.shape[1:], np.int32)
-    for t in frames:
-        count += steady.seen(masks[t], t)
-    return 2 * count > len(frames)
+    for t in rest.frames:
+        count += rest.seen(masks[t], t)
+    return 2 * count > len(rest.frames)
 
 
 def _periods(centers: np.ndarray, reach_px: float) -> list[np.ndarray]:
@@ -247,9 +269,9 @@ def _periods(centers: np.ndarray, reach_px: float) -> list[np.ndarray]:
     return [np.array(p) for p in periods if len(p) >= 3]
 
 
-def _typical_frame(clip: Clip, frames: np.ndarray, steady: _Steady) -> np.ndarray:
-    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), 9)).astype(int)]
-    return np.median([steady.seen(clip.frames[t], t) for t in chosen], axis=0).astype(np.uint8)
+def _typical_frame(clip: Clip, rest: _Rest) -> np.ndarray:
+    chosen = rest.frames[np.linspace(0, len(rest.frames) - 1, min(len(rest.frames), 9)).astype(int)]
+    return np.median([rest.seen(clip.frames[t], t) for t in chosen], axis=0).astype(np.uint8)
 
 
 def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
