@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from aftermath.core import Clip
-from scenes import RED, SIZE, ground
+from scenes import BLUE, RED, SIZE, ground
 
 NUM = 30
 EDGE_PX = 120  # the mat begins at this row
@@ -17,10 +17,12 @@ SINKS = (
     slice(13, 19),
 )  # rows and columns of the wall, seen from its middle; frames
 _ROOM_PX, _SUNK_PX, _DISC_PX = 60, 9, 17
+BLUE_AT, BLUE_PX = 140, 13  # of the wall, seen from its middle; its radius
 
 
-def filmed(*, sinks: bool = False, passes: bool = False, noise: float = 1.0) -> Clip:
-    """The clip. ``sinks``: a part of the wall slides down and comes back; ``passes``: a red disc crosses meanwhile."""
+def filmed(*, sinks: bool = False, passes: bool = False, pushed: bool = False, noise: float = 1.0) -> Clip:
+    """The clip. ``sinks``: a part of the wall slides down and comes back; ``passes``: a red disc crosses meanwhile;
+    ``pushed``: a blue disc rests before the wall until the red one takes it along."""
     wide = (SIZE[0] + 2 * _ROOM_PX, SIZE[1])
     far, near = ground(wide), ground(wide, seed=9) - (60, 30, -40)
     random = np.random.default_rng(3)
@@ -36,10 +38,18 @@ def filmed(*, sinks: bool = False, passes: bool = False, noise: float = 1.0) -> 
         if passes:
             center = (round(-60 + 440 * t / (NUM - 1)), 90)
             cv2.circle(frame, center, _DISC_PX, RED, cv2.FILLED, cv2.LINE_AA)
+        if pushed:
+            cv2.circle(frame, (round(blue_x()[t]), 90), BLUE_PX, BLUE, cv2.FILLED, cv2.LINE_AA)
         frame[EDGE_PX:] = _seen(near, FAR_PX[t] + NEAR_PX[t])[EDGE_PX:]
         frame += random.normal(0, noise, frame.shape)
         frames[t] = np.clip(frame.round(), 0, 255)
     return Clip(frames, np.arange(NUM) / 24, *SIZE)
+
+
+def blue_x() -> np.ndarray:
+    """Where the blue disc's middle is in every frame, float64 (T,)."""
+    red = np.round(-60 + 440 * np.arange(NUM) / (NUM - 1))
+    return np.round(np.maximum(BLUE_AT - FAR_PX, red + _DISC_PX + BLUE_PX))
 
 
 def to_plate() -> np.ndarray:

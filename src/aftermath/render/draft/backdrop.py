@@ -78,14 +78,18 @@ class Backdrop:
         """The background as frame ``t`` sees it where ``view`` changes: lit like the source around it, with grain.
 
         Without ``grain`` it is the bare plate. Returns uint8 (h, w, 3), a new array, the source's own pixels where
-        nothing changes; uint8 (h, w), not 0 where the plate reaches and was painted; uint8 (h, w), 1 where it was
-        invented.
+        nothing changes; uint8 (h, w), not 0 where the background is known, painted or the source's own; uint8 (h, w),
+        1 where it was invented.
         """
         gain = self.gains[t] if (self.gains[t] != 1).any() else None
         grid = self._grid(t, view)
         near = None if grain is None or self.nearest is None else self.nearest.around(t, view)
+        found = np.zeros(view.changed.shape, np.uint8)
         if near is not None:
-            view = near.repainted(view)
+            whole, view = view, near.repainted(view)
+            found[whole.changed & ~view.changed] = (
+                INSIDE  # the frame's own background, and no plate is needed
+            )
 
         def sample(rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
             if near is None:
@@ -95,7 +99,7 @@ class Backdrop:
             return image if gain is None else cv2.multiply(image, np.append(gain, 1).astype(float)), flags
 
         light = None if grain is None else _exposure(sample, view)
-        painted, found = view.source.copy(), np.zeros(view.changed.shape, np.uint8)
+        painted = view.source.copy()
         for rows, cols in _strips(view.changed):
             image, found[rows, cols] = sample(rows, cols)
             if grain is not None and light is not None:
