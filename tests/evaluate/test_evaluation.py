@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ import drawn_pairs as drawn
 import numpy as np
 import pytest
 
+from aftermath.core import Quadmask
 from aftermath.errors import InputError
 from aftermath.evaluate.evaluation import Evaluation, evaluate
 from aftermath.evaluate.lpips import _scorer, load_lpips
@@ -27,6 +30,7 @@ from aftermath.evaluate.systems import (
     EngineSystem,
     Folder,
     Given,
+    Unscored,
     baseline,
     baseline_named,
     folders,
@@ -263,6 +267,31 @@ def test_an_engine_is_run_and_scored(pair: Pair, tmp_path: Path) -> None:
     for given in Given:
         system = EngineSystem(Engine.DRAFT, tmp_path, given=given)
         assert system.output(pair).frames.shape == pair.truth.shape
+
+
+def test_things_that_stand_apart_are_boxed_apart(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One box round two things would hold whatever stands between them; nobody draws such a one."""
+    from aftermath.config import Engine
+
+    primary = np.zeros(pair.truth.shape[:3], bool)
+    primary[2:, 20:40, 10:30] = primary[2:, 25:45, 100:118] = primary[2:, 60, 60] = True
+    two = replace(
+        pair,
+        files=replace(pair.files, about={}),
+        quadmask=Quadmask.from_masks(primary, np.zeros_like(primary)),
+    )
+    told: list[str] = []
+
+    def remove(source: Path, output: Path, *, boxes: list[str], **_: object) -> None:
+        told.extend(boxes)
+        raise InputError("enough", "the boxes are known")
+
+    monkeypatch.setattr(sys.modules["aftermath.remove"], "remove", remove)
+    with pytest.raises(Unscored):
+        EngineSystem(Engine.DRAFT, tmp_path, given=Given.BOX).output(two)
+    assert told == ["10,20,30,40@2", "100,25,118,45@2"]
 
 
 def test_lpips_sees_the_region_alone(pair: Pair) -> None:

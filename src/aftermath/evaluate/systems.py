@@ -36,6 +36,7 @@ __all__ = [
 
 _SUFFIXES = (".mp4", ".mkv")
 _SAME_RATE = 0.01  # frames a second; a header rounds
+_APART, _PART = 0.03, 0.2  # of the picture's width; of the largest part: what is smaller no user would box
 
 
 class Unscored(Exception):  # noqa: N818 - an outcome, told in the report
@@ -176,7 +177,7 @@ class Given(StrEnum):
 
     QUADMASK = "quadmask"  # the true one: painting alone is scored
     OBJECT = "object"  # the true object, and nothing of what it affects: what an inpainter is told
-    BOX = "box"  # round the object: finding and reasoning are scored too
+    BOX = "box"  # round the object, or each of several: finding and reasoning are scored too
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class EngineSystem:
             remove(
                 pair.files.source,
                 target,
-                boxes=[_box(pair)] if self.given is Given.BOX else [],
+                boxes=_boxes(pair) if self.given is Given.BOX else [],
                 quadmask=None if self.given is Given.BOX else self._quadmask(pair, folder),
                 affected=falls,
                 prompt=prompt,
@@ -238,17 +239,29 @@ class EngineSystem:
         return path
 
 
-def _box(pair: Pair) -> str:
-    """What a user would draw: the box on the first frame that shows the object well."""
+def _boxes(pair: Pair) -> list[str]:
+    """What a user would draw on the first frame that shows the object well: a box round each of its parts that stand
+    apart."""
     removed = pair.files.about.get("removed")
     try:
         x0, y0, x1, y1 = removed["box"]  # type: ignore[index]
-        return f"{x0},{y0},{x1},{y1}@{removed['frame']}"  # type: ignore[index]
+        return [f"{x0},{y0},{x1},{y1}@{removed['frame']}"]  # type: ignore[index]
     except (TypeError, KeyError, ValueError):
         sizes = pair.quadmask.primary.sum(axis=(1, 2))
         frame = int(np.flatnonzero(sizes >= sizes.max() / 2)[0])
-        y, x = np.nonzero(pair.quadmask.primary[frame])
-        return f"{x.min()},{y.min()},{x.max() + 1},{y.max() + 1}@{frame}"
+        return [f"{box}@{frame}" for box in _apart(pair.quadmask.primary[frame])]
+
+
+def _apart(mask: np.ndarray) -> list[str]:
+    """A box, as the command line takes it, round each group of pieces of ``mask`` boolean (H, W) that are close."""
+    gap = 2 * round(_APART * mask.shape[1]) + 1
+    _, groups = cv2.connectedComponents(cv2.dilate(mask.astype(np.uint8), np.ones((gap, gap), np.uint8)))
+    sizes = np.bincount(groups[mask])
+    boxes = []
+    for group in np.flatnonzero(sizes >= _PART * sizes.max()):
+        y, x = np.nonzero(mask & (groups == group))
+        boxes.append(f"{x.min()},{y.min()},{x.max() + 1},{y.max() + 1}")
+    return boxes
 
 
 def _falls(pair: Pair) -> list[str]:
