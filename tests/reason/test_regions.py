@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aftermath.config import Regions
-from aftermath.core import Grid, Plan
+from aftermath.core import Action, AffectedObject, Grid, Plan
 from aftermath.reason.base import Reasoning
 from aftermath.reason.regions import build_quadmask
 from scenes import collision, passing, standing, stopped, stopped_truth
@@ -40,6 +40,23 @@ def test_the_whole_object_is_primary(make):
     removal = make()
     quadmask = removal.quadmask()
     assert quadmask.primary[removal.primary].all()
+
+
+def test_a_speck_that_a_mask_missed_changes_too():
+    """A light spot on a ball may look just like the floor behind; but what a wide ring encloses is not the ring's."""
+    removal = collision()
+    size = removal.drawn.size
+    y, x = np.mgrid[: size[1], : size[0]]
+    away = np.hypot(x - 60, y - 60)
+    # a mask grows by three pixels: more than that is left of the spot
+    ring, spot = (away > 20) & (away < 40), np.hypot(x - 60, y - 30) < 5
+    mask = np.repeat((ring & ~spot)[None], removal.drawn.num, axis=0)
+    bed = AffectedObject("bed", "bed", Action.STAYS, "", 1.0, (1, removal.drawn.num), in_place=True)
+    plan = Plan(*size, removal.drawn.num, affected=(bed,))
+    nothing = np.zeros_like(removal.primary)
+    quadmask = build_quadmask(removal.drawn.clip, removal.scene, nothing, Reasoning(plan, {"bed": mask}))
+    assert quadmask.affected[5][spot].all()
+    assert not quadmask.changed[5][away < 15].any() and not quadmask.changed[5][away > 45].any()
 
 
 def test_grid_regions_are_whole_cells_round_the_exact_ones():

@@ -16,6 +16,7 @@ __all__ = ["build_quadmask"]
 
 _HALO_PX = 3  # blur, anti-aliasing and compression carry an object's colour this far past its mask
 _HALO_OUTLINED_PX = 2  # past one that was cut along its outline
+_HOLE_SHARE = 0.001  # of the picture: smaller ones are what a mask missed of a thing
 _SHADE_SEEN = 0.04  # of the shadow's depth
 
 
@@ -48,6 +49,8 @@ def build_quadmask(
     if reasoning.belongings is not None:
         primary = primary | reasoning.belongings
     primary = _grown(primary, _HALO_PX)
+    for frame, others in zip(primary, affected, strict=True):
+        others |= _small_holes(frame | others)
     primary[0] |= first_light
     affected[0] = False
     if regions is Regions.GRID:
@@ -126,6 +129,17 @@ def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
         if frame.any():
             grown[:] = _grown_frame(frame, radius_px)
     return out
+
+
+def _small_holes(changed: np.ndarray) -> np.ndarray:
+    """What is enclosed by ``changed`` boolean (H, W) and hardly larger than a speck, boolean (H, W)."""
+    kept = np.pad(~changed, 1, constant_values=True).astype(
+        np.uint8
+    )  # so that the border joins what is outside
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(kept, connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] < _HOLE_SHARE * changed.size
+    small[0] = False  # what changes
+    return small[pieces[1:-1, 1:-1]]
 
 
 def _grown_frame(frame: np.ndarray, radius_px: int) -> np.ndarray:

@@ -8,6 +8,8 @@ import pytest
 from aftermath.core import Action, Level, PathPoint, Plan, Quadmask
 from aftermath.reason.base import Reasoning
 from aftermath.reason.regions import build_quadmask
+from aftermath.render.base import Job
+from aftermath.render.draft.renderer import DraftRenderer
 from scenes import (
     BLUE,
     PUSHED_AT,
@@ -29,6 +31,7 @@ from scenes import (
     pushed_a_little,
     pushed_along,
     render,
+    silent,
     standing,
     stopped,
     stopped_truth,
@@ -238,6 +241,25 @@ def test_a_source_larger_than_the_analysis():
         assert np.abs(center_of_color(shown[t], BLUE) - (190, 100)).max() < 1.5
     detail = [cv2.Laplacian(f[80:120, 170:230], cv2.CV_32F).std() for f in (shown[25], truth[25])]
     assert detail[0] > 0.5 * detail[1]
+
+
+def test_a_scrap_that_was_not_followed_with_its_thing_goes_with_it():
+    """What is labelled apart from the ball that was pushed away, and seen nowhere but where that is painted out."""
+    removal = collision()
+    target, labels = removal.drawn.mask("target"), removal.scene.labels.copy()
+    scrap = np.zeros_like(target)
+    scrap[20:, 96:104] = target[20:, 96:104]
+    scrap &= np.cumsum(scrap, axis=2) < 8
+    labels[scrap] = 9
+    masks = {name: mask & ~scrap for name, mask in removal.reasoning.masks.items()}
+    job = Job(
+        removal.clip, removal.quadmask(), removal.reasoning.plan, replace(removal.scene, labels=labels), masks,
+        frames_of(removal.drawn.clip.frames), lambda: iter(removal.quadmask()),
+    )  # fmt: skip
+    frames = np.stack(list(DraftRenderer().render(job, silent).frames))
+    blue = np.linalg.norm(frames.astype(float) - BLUE, axis=-1) < 60
+    assert scrap.any(axis=(1, 2))[20:].all()
+    assert not blue[25:][scrap[25:] & removal.quadmask().changed[25:]].any()
 
 
 def test_a_thing_is_whole_until_it_is_touched():

@@ -17,6 +17,9 @@ from aftermath.render.draft.nearest import View
 
 __all__ = ["Draft", "DraftRenderer", "prepare"]
 
+_SCRAP_SHARE = 0.0025  # of the picture
+_ONLY_THERE = 0.85  # of a track's pixels
+
 
 class DraftRenderer:
     """The embedded renderer; see `Renderer`."""
@@ -34,13 +37,15 @@ class Draft:
     """A draft ready to be painted.
 
     ``layers``: the things that go where the source does not show them, full-size pixels. ``passing``: what is not
-    acted on and is completed where it was hidden. ``report``: see `Rendered`.
+    acted on and is completed where it was hidden. ``scraps``: boolean (256,), the labels of tracks that are no things.
+    ``report``: see `Rendered`.
     """
 
     job: Job
     backdrop: Backdrop
     layers: list[Layer]
     passing: list[Layer]
+    scraps: np.ndarray
     report: dict[str, object]
     progress: Progress
 
@@ -83,7 +88,7 @@ class Draft:
         1."""
         painted, reach, invented = self.backdrop.in_frame(t, view, grain)
         paint(painted, self.passing, t, (view.x, view.y))  # what is hidden of them; what is seen follows
-        keep = _kept_things(self.job, t, levels, view)
+        keep = _kept_things(self.job, self.scraps, t, levels, view)
         if keep is not None:
             part = (keep.rows, keep.cols)
             painted[part] = cv2.blendLinear(painted[part], view.source[part], 1 - keep.weight, keep.weight)
@@ -111,7 +116,7 @@ def prepare(job: Job, progress: Progress) -> Draft:
         "layers": [{"id": thing.id, "cut_from_frame": sprite.frame} for thing, sprite in sprites.items()],
         "grain_sigma": [round(float(s), 2) for s in backdrop.grain.sigma],
     }
-    return Draft(job, backdrop, layers, passing, report, progress)
+    return Draft(job, backdrop, layers, passing, _scraps(job), report, progress)
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,23 @@ class _Kept:
     cols: slice
 
 
-def _kept_things(job: Job, t: int, levels: np.ndarray, view: View) -> _Kept | None:
+def _scraps(job: Job) -> np.ndarray:
+    """Which labels are of tracks too small to be things, and seen hardly anywhere but in what changes, boolean (256,).
+
+    They are what is left of a thing that was not followed whole, of the object, of shadows.
+    """
+    seen, inside, frames = (np.zeros(256, np.int64) for _ in range(3))
+    for labels, levels in zip(job.scene.labels, job.quadmask, strict=True):
+        here = np.bincount(labels.ravel(), minlength=256)
+        seen, frames = seen + here, frames + (here > 0)
+        inside += np.bincount(labels[levels != Level.KEEP], minlength=256)
+    usual = seen / np.maximum(frames, 1)
+    return (usual < _SCRAP_SHARE * job.scene.labels[0].size) & (inside > _ONLY_THERE * seen)
+
+
+def _kept_things(job: Job, scraps: np.ndarray, t: int, levels: np.ndarray, view: View) -> _Kept | None:
     """Things that pass and are not affected stay as they are; None where there are none."""
-    kept = job.scene.labels[t] > 0
+    kept = (job.scene.labels[t] > 0) & ~scraps[job.scene.labels[t]]
     for thing in job.plan.applied:
         if thing.id in job.masks and thing.frames[0] <= t < thing.frames[1]:  # before, it is as it was
             kept = kept & ~job.masks[thing.id][t]
