@@ -387,6 +387,17 @@ def with_a_second_thing(path: list) -> tuple[Clip, np.ndarray, np.ndarray]:
     return clip_of(pictures), thing > 0.5, second > 0.5
 
 
+def test_the_wall_that_thin_bars_enclose_is_not_theirs():
+    """A frame stands before a wall; all round its inside lies an edge."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    x, y = np.abs(columns - 160), np.abs(rows - 90)
+    truth = (x < 60) & (y < 45) & ~((x < 53) & (y < 38))
+    picture = paint(texture(HEIGHT, WIDTH, contrast=10), truth.astype(float), RED, 160, 90)
+    clip = clip_of([picture] * 3)
+    mask = segment(clip, boxes=(BoxPrompt(Box(98, 43, 223, 138), 0),))
+    assert overlap(mask, np.stack([truth] * 3)).min() > 0.9
+
+
 def test_what_falls_into_a_thing_and_stays_goes_with_it():
     falls = [(140, min(20 + 8 * t, 116)) for t in range(24)]
     clip, thing, disc_seen = with_a_second_thing(falls)

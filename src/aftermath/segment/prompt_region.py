@@ -20,6 +20,9 @@ _MOTION, _COLOUR, _SURE = 3.0, 0.8, 20.0  # what each kind of evidence counts at
 _RING_SHARE = 0.15  # of a box's side: how much around it is looked at
 _FLOODS = (3, 5, 8, 12, 17, 23, 30)  # Lab levels a flood may climb from its point
 _CRUMBS = 0.15  # of an object: what is left below that when a part is taken away is nothing
+_COMMON = 5e-3  # of the pixels round a box: a colour that the background has
+_PIECE = 0.02  # of what was found: smaller pieces of background are left to the cut
+_ALIKE, _UNLIKE = 0.5, 0.25  # Bhattacharyya coefficients
 _MAX_POINT_SHARE = 0.5  # of the picture: an object pointed at is smaller
 
 
@@ -93,11 +96,46 @@ def region_of_box(
         found = _cut_by_motion(scene, window, labels)
         found = main_parts(filled(found, 0.1), labels == cv2.GC_FGD)
     else:
-        found = main_parts(filled(grab_cut(image, labels), 0.1), labels == cv2.GC_FGD)
+        found = _without_backdrop(image, labels, grab_cut(image, labels))
+        found = main_parts(filled(found, 0.1), labels == cv2.GC_FGD)
         found = without_bites(found, image, labels == cv2.GC_BGD)
     mask = np.zeros((height, width), bool)
     mask[window] = found
     return mask
+
+
+def _without_backdrop(image: np.ndarray, labels: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """``found`` bool (h, w), cut again without what it merely encloses: the wall between a table's legs.
+
+    GrabCut learns the object's colours from all of the box, and where edges close round a piece of background nothing
+    turns that out. It has the colours that are common outside of the box and none of the rest of what was found.
+    """
+    bins, outside = bins_of(image), labels == cv2.GC_BGD
+    if not outside.any():
+        return found
+    around = ColourModel(bins[outside])
+    common = cv2.blur((around.share[bins] > _COMMON).astype(np.float32), (5, 5)) > 0.6
+    for _ in range(2):
+        alike = cv2.morphologyEx((common & found).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(alike, connectivity=4)
+        backdrop = np.zeros_like(found)
+        for n in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] > _PIECE * found.sum()) + 1:
+            piece = pieces == n
+            rest = found & ~grown(piece, 2)
+            if rest.sum() < max(30, 0.05 * found.sum()):
+                continue
+            own = ColourModel(bins[piece])
+            if own.likeness(around) > _ALIKE and own.likeness(ColourModel(bins[rest])) < _UNLIKE:
+                backdrop |= piece
+        if not backdrop.any():
+            break
+        labels = np.where((labels == cv2.GC_PR_FGD) & ~found, cv2.GC_PR_BGD, labels).astype(np.uint8)
+        labels[backdrop & (labels != cv2.GC_FGD)] = cv2.GC_BGD
+        cut_again = grab_cut(image, labels)
+        if not cut_again.any():
+            break
+        found = cut_again
+    return found
 
 
 def _cut_by_motion(scene: Surroundings, window: Window, labels: np.ndarray) -> np.ndarray:
