@@ -105,14 +105,17 @@ with VideoWriter(source.with_name("out.mp4"), probe(source)) as writer:
         if index == 60:
             print("writing", flush=True)
 """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
-    assert any(name.endswith(".part.mp4") for name in left_behind(tmp_path))
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "writing\n"
+            assert any(name.endswith(".part.mp4") for name in left_behind(tmp_path))
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or it would write for ever
     assert "KeyboardInterrupt" in errors
     assert left_behind(tmp_path) == ["source.mkv"]
 
