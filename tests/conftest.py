@@ -28,12 +28,14 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Ctrl-C works in what is started here. And where packages lie uncompiled and Python may not write beside them, compile them once for all processes.
+    """Ctrl-C works in what is started here; and packages that lie uncompiled are compiled once for all processes.
 
-    A process that imports diffusers would otherwise compile 3000 modules before its first line, which takes longer
-    than what it is started for. A usual installation has its bytecode; this gives these tests the same.
+    Where Python may not write beside them, a process that imports diffusers would otherwise compile 3000 modules before
+    its first line, which takes longer than what it is started for. A usual installation has its bytecode; this gives
+    these tests the same.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose programs would inherit it
+    # a shell's background job ignores it, and so would whatever it starts
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.dont_write_bytecode and not Path(cache_from_source(pytest.__file__)).exists():
         compiled = config.rootpath / ".pytest_cache" / "d" / "bytecode"

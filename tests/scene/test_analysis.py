@@ -57,6 +57,24 @@ def test_a_moving_camera_keeps_still_things_still():
     assert np.median(steps, axis=0) == pytest.approx((10, 0), abs=0.5)  # 190 px in 19 frames, in the world
 
 
+@pytest.mark.parametrize("pan_px", [0, 40])
+@pytest.mark.parametrize("last", [False, True])
+def test_what_rests_for_nearly_all_of_a_clip_is_no_background(pan_px, last):
+    """Three frames show the floor where a ball came to rest, or from where it left: it is one thing all the time."""
+    camera = np.tile(np.eye(3), (48, 1, 1))
+    camera[:, 0, 2] = np.linspace(0, -pan_px, 48)
+    way = [(0, 190, 90), (44, 190, 90), (47, 60, 90)] if last else [(0, 60, 90), (3, 190, 90)]
+    ball = Thing(line(*way, num=48), BLUE)
+    object_ = Thing(line((0, 280, 140), num=48), RED)
+    drawn = Drawn({"ball": ball, "object": object_}, num=48, camera=camera)
+    scene, truth = analyse_scene(drawn.clip, drawn.mask("object")), drawn.mask("ball")
+    large = [track for track in scene.tracks if np.median(track.areas_px[track.seen]) > 200]
+    assert len(large) == 1
+    assert iou(scene.mask(large[0]), truth) > 0.85
+    home = np.linalg.norm(scene.plate.astype(float) - BLUE, axis=-1) < 60
+    assert home.sum() < 20
+
+
 def test_exposure_that_drifts_makes_no_tracks():
     gains = np.ones((20, 3), np.float32) * np.linspace(0.9, 1.15, 20, dtype=np.float32)[:, None]
     drawn = Drawn({"box": Thing(line((0, 160, 90), num=20), RED)}, num=20, gains=gains)

@@ -9,11 +9,11 @@ import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.core import Clip
-from aftermath.scene.base import CameraKind, Scene
+from aftermath.scene.base import CameraKind, Scene, Track
 from aftermath.scene.camera import estimate_camera, plate_canvas
 from aftermath.scene.parallax import ONE_MAP, Bend, enlarged, frame_grid, measure_parallax
 from aftermath.scene.plate import build_plate, exposure_gains, sample_indices, warp_to_plate
-from aftermath.scene.resting import find_resting, without_resting
+from aftermath.scene.resting import Place, find_ghosts, find_resting, without_resting
 from aftermath.scene.tracks import Difference, difference, follow
 
 __all__ = ["analyse_scene", "plate_in_frame"]
@@ -75,6 +75,15 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     )
     kinds = np.zeros(primary.shape, np.uint8)  # all that outlives a difference: a long clip's are large
 
+    def place(track: Track, t: int) -> Place:
+        image, others = laid(clip.frames[t], t), (labels[t] > 0) & (labels[t] != track.label)
+        if (all_gains[t] != 1).any():
+            image = np.clip(image / all_gains[t], 0, 255).astype(np.uint8)
+        in_the_way = cv2.dilate((primary[t] | others).astype(np.uint8), kernel) > 0
+        masks = labels[t] == track.label, kinds[t] == _SOFT, ~in_the_way
+        marked, soft, free = (laid(mask.astype(np.uint8) * 255, t) > 127 for mask in masks)
+        return Place(image, marked, soft, free)
+
     def look(t: int) -> Difference:
         size = clip.frames.shape[1:3]
         image, known = plate_in_frame(plate.image, trusted, camera.to_plate[t], size, bends[t])
@@ -86,11 +95,16 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
 
     def differences() -> Iterator[Difference]:
         for t, found in enumerate(at_once(look, range(num))):
-            kinds[t][found.soft], kinds[t][found.solid] = _SOFT, _SOLID
+            kinds[t] = np.select([found.solid, found.soft], [_SOLID, _SOFT], 0)
             yield found
             tell(num + t + 1, 2 * num)
 
     tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
+    ghosts = find_ghosts(tracks, place, plate)
+    if ghosts:  # with a better plate everything is seen anew
+        plate = without_resting(plate, ghosts)
+        trusted = np.logical_or.reduce([trusted, *(thing.around for thing in ghosts)])
+        tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
     for kind, label in zip(kinds, labels, strict=True):
         soft = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
         kind[:] = soft if parallax is None else _whole(soft) & (label == 0)

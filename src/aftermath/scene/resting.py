@@ -1,11 +1,14 @@
-"""What rests beside the object's way until the object comes, and then is gone or moved: the plate may show it.
+"""What rests for most of a clip: the plate may show it, for it is the most lasting appearance there is.
 
-A thing that rests for most of a clip is the most lasting appearance there is, and where the object stays in its place
-nothing else is ever seen. Compared are the time before the object comes near and the time after, pixel by pixel.
+What rests beside the object's way until the object comes, and then is gone or moved, is found by comparing the time
+before the object comes near with the time after, pixel by pixel. What came to rest early, or rested till shortly
+before the end, leaves a ghost: the few frames that show its place bare differ from the plate there, as if a thing
+stood in them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,12 +16,13 @@ import numpy as np
 
 from aftermath.core import Box
 from aftermath.core.channels import channel_max, channel_mean
+from aftermath.scene.base import Track
 from aftermath.scene.membrane import membrane
 from aftermath.scene.plate import Plate, masked_median
 from aftermath.scene.sprites import hull_of, without_spurs
 from aftermath.scene.tracks import difference
 
-__all__ = ["Resting", "find_resting", "without_resting"]
+__all__ = ["Place", "Resting", "find_ghosts", "find_resting", "without_resting"]
 
 _BESIDE, _ABOUT = 0.5, 1.5  # of the object's size: how near its shadow falls, and it may be at work
 _LATE_SAMPLES = 5
@@ -31,6 +35,11 @@ _HELD_SHARE = 0.03  # of the thing: with less of it in the plate the plate is go
 _MARGIN_SHARE = 0.1  # of the thing's size: blur and the faint rim of its shadow
 _OUTLINE_STEPS = 4
 _LIGHT_PX = 5.0
+_GHOSTS, _GHOST_SAMPLES = 12, 5  # how many tracks are looked at, and frames of each
+_STAYS_SHARE = 0.15  # of its size: a ghost keeps its place
+_MOSTLY = 0.6  # of its frames
+_LASTS_SHARE = 0.5  # of the clip: what is there for longer the plate shows
+_PLAINLY = 0.1  # Bhattacharyya distance
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,88 @@ class Resting:
     behind: np.ndarray
     seen: np.ndarray
     shaded: np.ndarray
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one frame shows round a track, plate pixels: ``image`` uint8 (h, w, 3), lit like the plate; boolean (h, w):
+    ``marked``, the track's pixels; ``soft``, where only the light differs from the plate's; ``free``, where neither the
+    object nor another track is in the way."""
+
+    image: np.ndarray
+    marked: np.ndarray
+    soft: np.ndarray
+    free: np.ndarray
+
+
+def find_ghosts(tracks: Sequence[Track], look: Callable[[Track, int], Place], plate: Plate) -> list[Resting]:
+    """Things that ``plate`` shows and some frames do not: ``tracks`` that keep their place, and are nothing but the
+    bare background there. ``look`` shows a track in a frame.
+    """
+    found: list[Resting] = []
+    at_rest = [(track, _at_its_place(track)) for track in tracks]
+    for track, frames in [(track, frames) for track, frames in at_rest if frames.size][:_GHOSTS]:
+        chosen = frames[
+            np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _GHOST_SAMPLES)).astype(int))
+        ]
+        places = [look(track, int(t)) for t in chosen]
+        mask = hull_of(_in_most([place.marked for place in places]))
+        if np.count_nonzero(mask) < _SCRAP_SHARE * mask.size:
+            continue
+        free = np.stack([place.free for place in places])
+        image, known = masked_median(np.stack([place.image for place in places]), free), _in_most(free)
+        soft = _in_most([place.soft for place in places])
+        darker = channel_mean(image.astype(np.float32)) < channel_mean(plate.image.astype(np.float32))
+        shadows = (
+            soft & darker & ~_grown(mask, _RIM_PX)
+        )  # of what passes: the plate's own shadow is missing in the frames
+        soft &= ~shadows
+        _, pieces = cv2.connectedComponents((_grown(mask, _RIM_PX) | soft).astype(np.uint8))
+        own = np.isin(pieces, np.unique(pieces[mask]))
+        if not _is_bare(image, plate, mask, ~own & plate.seen, known):
+            continue
+        around = _grown(own, round(_RIM_PX + _MARGIN_SHARE * np.sqrt(np.count_nonzero(mask)))) & ~shadows
+        found.append(Resting(mask, around, image, known, np.zeros_like(mask)))
+    return found
+
+
+def _at_its_place(track: Track) -> np.ndarray:
+    """The frames in which it is where it usually is; none where it moves about, or is there for so long that the plate
+    shows it."""
+    frames = np.flatnonzero(track.seen)
+    centers, size_px = track.centers_px[frames], float(np.sqrt(np.median(track.areas_px[frames])))
+    off = np.linalg.norm(centers - np.median(centers, axis=0), axis=1)
+    there = frames[off < max(2.0, _STAYS_SHARE * size_px)]
+    stays = len(there) > _MOSTLY * len(frames) and len(frames) < _LASTS_SHARE * len(track.seen)
+    return there if stays else frames[:0]
+
+
+def _in_most(masks: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    return 2 * np.sum(masks, axis=0) >= len(masks)
+
+
+def _is_bare(
+    image: np.ndarray, plate: Plate, mask: np.ndarray, outside: np.ndarray, known: np.ndarray
+) -> bool:
+    """Whether in ``mask`` boolean (h, w) ``image`` looks like what lies round it in ``plate``, and the plate does not;
+    ``outside`` and ``known`` boolean (h, w): what may count as round it, and where ``image`` is known."""
+    box = Box.of_mask(mask)
+    assert box is not None
+    rows, cols = box.grown(max(box.width, box.height)).slices(mask.shape[1], mask.shape[0])
+    here = mask[rows, cols] & known[rows, cols]
+    if 2 * np.count_nonzero(here) < np.count_nonzero(mask):
+        return False
+    away = _away(mask[rows, cols])
+    ring = outside[rows, cols] & (away > _RING_PX) & (away < _RING_PX + 0.5 * np.sqrt(np.count_nonzero(mask)))
+    if np.count_nonzero(ring) < np.count_nonzero(here) / 4:
+        return False
+    shown = plate.image[rows, cols]
+    around = _colors(shown, ring)
+    bare, stands_out = (
+        cv2.compareHist(_colors(each, here), around, cv2.HISTCMP_BHATTACHARYYA)
+        for each in (image[rows, cols], shown)
+    )
+    return bare + _PLAINLY < stands_out
 
 
 @dataclass(frozen=True)
