@@ -36,6 +36,7 @@ _MARGIN_SHARE = 0.1  # of the thing's size: blur and the faint rim of its shadow
 _OUTLINE_STEPS = 4
 _LIGHT_PX = 5.0
 _GHOSTS, _GHOST_SAMPLES = 12, 5  # how many tracks are looked at, and frames of each
+_GHOST_SHARE = 0.002  # of the picture
 _STAYS_SHARE = 0.15  # of its size: a ghost keeps its place
 _MOSTLY = 0.6  # of its frames
 _LASTS_SHARE = 0.5  # of the clip: what is there for longer the plate shows
@@ -82,7 +83,7 @@ def find_ghosts(tracks: Sequence[Track], look: Callable[[Track, int], Place], pl
         ]
         places = [look(track, int(t)) for t in chosen]
         mask = hull_of(_in_most([place.marked for place in places]))
-        if np.count_nonzero(mask) < _SCRAP_SHARE * mask.size:
+        if np.count_nonzero(mask) < _GHOST_SHARE * mask.size:
             continue
         free = np.stack([place.free for place in places])
         image, known = masked_median(np.stack([place.image for place in places]), free), _in_most(free)
