@@ -324,3 +324,18 @@ def test_a_shadow_with_a_reflection_is_called_both():
     reasoning = MotionReasoner().reason(clip, primary, analyse_scene(clip, primary), (), silent)
     (light,) = reasoning.plan.affected
     assert light.noun == "shadow with reflection of the object"
+
+
+def test_what_went_behind_the_object_is_what_comes_out_again():
+    """A ball is stopped behind a box and rolls out elsewhere a second later; without the box it would not be there.
+    What comes out and looks otherwise is another thing."""
+    way = (0, 30, 95), (10, 121, 95), (16, 126, 95), (21, 160, 92), (40, 160, 90), (47, 160, 40)
+    ball = Thing(line(*way, num=48), BLUE)
+    other = Thing(line((0, 160, 90), (39, 160, 90), (47, 230, 90), num=48), GREEN)
+    box = Thing(line((0, 165, 92), num=48), RED, size=(60, 60), round=False)
+    removal = Removal(Drawn({"ball": ball, "other": other, "box": box}, num=48), "box")
+    goes_on = [t for t in removal.reasoning.plan.applied if t.action is Action.GOES_ON]
+    assert len(goes_on) == 1
+    mask, truth = removal.reasoning.masks[goes_on[0].id], removal.drawn.mask("ball")
+    assert mask[46][truth[46]].mean() > 0.9
+    assert not mask[removal.drawn.mask("other")].any()

@@ -27,6 +27,7 @@ _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
+_SAME_LOOK, _SAME_SIZE = 0.5, 1.5  # Bhattacharyya distance; it may be half hidden, but not grow much
 _LEFT_SHARE = 0.03  # of a thing: what differs from its rest by less is still at rest
 _DOT_SHARE = 0.0001  # of the picture: so little is no thing that a user could mean
 _GRAVITY_M_S2 = 9.81
@@ -65,6 +66,7 @@ class MotionReasoner:
         settled = {finding.thing.id for finding in findings}
         progress(1, 4)
         findings += view.struck([t for t in things if t.id not in settled], findings)
+        findings = view.seen_again(findings, things)
         progress(2, 4)
         findings = light + [view.from_meeting(f, light) for f in findings]
         progress(3, 4)
@@ -131,6 +133,37 @@ class _View:
                 waiting.remove(track)
                 causes.append(Cause(finding.thing.noun, mover, event.first))
         return found
+
+    def seen_again(self, findings: list[_Finding], tracks: list[Track]) -> list[_Finding]:
+        """``findings`` with what goes behind the object for long and comes out again as another track: no thing comes
+        from there that did not go there."""
+        taken = {finding.thing.id for finding in findings}
+        out = []
+        for finding in findings:
+            mask = finding.mask
+            for track in tracks:
+                later = self.scene.mask(track)
+                if track.id not in taken and self.comes_out(mask, later):
+                    taken.add(track.id)
+                    mask = mask | later
+            out.append(finding if mask is finding.mask else replace(finding, mask=mask))
+        return out
+
+    def comes_out(self, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether ``before`` ends at the object, and ``after`` begins there later and looks the same; boolean
+        (T, H, W) both."""
+        last, first = (np.flatnonzero(mask.any(axis=(1, 2))) for mask in (before, after))
+        if not last.size or not first.size or not last[-1] < first[0]:
+            return False
+        near = np.ones((2 * _MEETING_PX + 1, 2 * _MEETING_PX + 1), np.uint8)
+        for mask, t in ((before, last[-1]), (after, first[0])):
+            if not (cv2.dilate(mask[t].astype(np.uint8), near) > 0)[self.primary[t]].any():
+                return False
+        best = [int(mask.sum(axis=(1, 2)).argmax()) for mask in (before, after)]
+        sizes = [np.count_nonzero(mask[t]) for mask, t in zip((before, after), best, strict=True)]
+        looks = [_look(self.clip.frames[t], mask[t]) for mask, t in zip((before, after), best, strict=True)]
+        alike = cv2.compareHist(*looks, cv2.HISTCMP_BHATTACHARYYA) < _SAME_LOOK
+        return alike and sizes[1] < _SAME_SIZE * sizes[0]
 
     def leaves_rest(self, mover: Mover, changed: int) -> int:
         """The first frame of those up to ``changed`` in which the thing does not look as it did at rest."""
@@ -362,6 +395,13 @@ class _View:
             if not (-far < x < 2 * far and -far < y < 2 * far):
                 break
         return tuple(points)
+
+
+def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How often each hue and strength of colour occurs in ``mask``, boolean (H, W); light and shade left out."""
+    lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB)
+    hist = cv2.calcHist([lab], [1, 2], mask.astype(np.uint8), [24, 24], [0, 256, 0, 256])
+    return cv2.GaussianBlur(hist / max(1.0, float(hist.sum())), (3, 3), 0)
 
 
 def _only_offered(finding: _Finding) -> _Finding:
