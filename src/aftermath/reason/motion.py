@@ -161,9 +161,11 @@ class _View:
                 return False
         best = [int(mask.sum(axis=(1, 2)).argmax()) for mask in (before, after)]
         sizes = [np.count_nonzero(mask[t]) for mask, t in zip((before, after), best, strict=True)]
-        looks = [_look(self.clip.frames[t], mask[t]) for mask, t in zip((before, after), best, strict=True)]
-        alike = cv2.compareHist(*looks, cv2.HISTCMP_BHATTACHARYYA) < _SAME_LOOK
-        return alike and sizes[1] < _SAME_SIZE * sizes[0]
+        old, new = (
+            _look(self.clip.frames[t], mask[t]) for mask, t in zip((before, after), best, strict=True)
+        )
+        alike = cv2.compareHist(old, new, cv2.HISTCMP_BHATTACHARYYA) < _SAME_LOOK
+        return bool(alike and sizes[1] < _SAME_SIZE * sizes[0])
 
     def leaves_rest(self, mover: Mover, changed: int) -> int:
         """The first frame of those up to ``changed`` in which the thing does not look as it did at rest."""
@@ -401,7 +403,8 @@ def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """How often each hue and strength of colour occurs in ``mask``, boolean (H, W); light and shade left out."""
     lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB)
     hist = cv2.calcHist([lab], [1, 2], mask.astype(np.uint8), [24, 24], [0, 256, 0, 256])
-    return cv2.GaussianBlur(hist / max(1.0, float(hist.sum())), (3, 3), 0)
+    share = (hist / max(1.0, float(hist.sum()))).astype(np.float32)
+    return cv2.GaussianBlur(share, (3, 3), 0)
 
 
 def _only_offered(finding: _Finding) -> _Finding:

@@ -139,7 +139,7 @@ def _small_holes(changed: np.ndarray) -> np.ndarray:
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(kept, connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < _HOLE_SHARE * changed.size
     small[0] = False  # what changes
-    return small[pieces[1:-1, 1:-1]]
+    return np.asarray(small)[np.asarray(pieces, np.int64)[1:-1, 1:-1]]
 
 
 def _grown_frame(frame: np.ndarray, radius_px: int) -> np.ndarray:
