@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.core import Clip
-from aftermath.scene.base import CameraKind, Scene, Track
+from aftermath.scene.base import Camera, CameraKind, Scene, Track
 from aftermath.scene.camera import estimate_camera, plate_canvas
-from aftermath.scene.parallax import ONE_MAP, Bend, enlarged, frame_grid, measure_parallax
-from aftermath.scene.plate import build_plate, exposure_gains, sample_indices, warp_to_plate
+from aftermath.scene.parallax import ONE_MAP, Bend, Parallax, enlarged, frame_grid, measure_parallax
+from aftermath.scene.plate import Plate, build_plate, exposure_gains, sample_indices, warp_to_plate
 from aftermath.scene.resting import Place, find_ghosts, find_resting, without_resting
 from aftermath.scene.tracks import Difference, difference, follow
 
@@ -35,81 +36,125 @@ def analyse_scene(clip: Clip, primary: np.ndarray, progress: Progress | None = N
     """
     tell = progress or (lambda done, of: None)
     num = len(clip)
-    camera = estimate_camera(clip, primary, lambda done, of: tell(done, 2 * num))
-    camera, width, height = plate_canvas(camera, clip.width, clip.height)
+    frames = _registered(clip, primary, lambda done, of: tell(done, 2 * num))
+    plate, trusted = _first_plate(frames)
+    kinds = np.zeros(primary.shape, np.uint8)  # all that outlives a difference: a long clip's are large
+
+    def followed(looks: int) -> tuple[tuple[Track, ...], np.ndarray]:
+        def differences() -> Iterator[Difference]:
+            for t, found in enumerate(at_once(lambda t: frames.difference(t, plate, trusted), range(num))):
+                kinds[t] = np.select([found.solid, found.soft], [_SOLID, _SOFT], 0)
+                yield found
+                tell(looks * num + t + 1, max(2, looks + 1) * num)
+
+        return follow(clip.frames, differences(), primary, frames.camera.to_plate)
+
+    tracks, labels = followed(1)
+    ghosts = find_ghosts(tracks, lambda track, t: frames.place(track, t, labels[t], kinds[t]), plate)
+    if ghosts:  # with a better plate everything is seen anew
+        plate = without_resting(plate, ghosts)
+        trusted = np.logical_or.reduce([trusted, *(thing.around for thing in ghosts)])
+        tracks, labels = followed(2)
+    for kind, label in zip(kinds, labels, strict=True):
+        soft = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
+        kind[:] = soft if frames.parallax is None else _whole(soft) & (label == 0)
+    soft, parallax = kinds.view(bool), frames.parallax
+    return Scene(
+        frames.camera, plate.image, plate.seen, labels, soft, frames.gains, plate.noise, tracks, parallax
+    )
+
+
+def _first_plate(frames: _Frames) -> tuple[Plate, np.ndarray]:
+    """The plate, without what rested before a still camera, and where it may be trusted, boolean (h, w); sets the
+    exposure of ``frames`` by it."""
+    num, camera = len(frames.clip), frames.camera
     index = sample_indices(num)
-    kernel = np.ones((2 * _HALO_PX + 1, 2 * _HALO_PX + 1), np.uint8)
-    moves = camera.kind is not CameraKind.STILL
-    parallax = None
-    if moves:
-        size = (width, height)
-        parallax = measure_parallax(clip.frames, primary, camera.to_plate, size, camera.reference_idx)
-    bends = [None if parallax is None else parallax[t] for t in range(num)]
-
-    def laid(image: np.ndarray, t: int) -> np.ndarray:
-        bend = bends[t]
-        if bend is None:
-            return warp_to_plate(image, camera.to_plate[t], (width, height))
-        grid = bend.from_plate(frame_grid(np.eye(3), (height, width), _GRID_PX))
-        grid = cv2.perspectiveTransform(grid, np.linalg.inv(camera.to_plate[t]))
-        where = enlarged(grid, slice(0, height), slice(0, width), _GRID_PX, first=1)
-        return cv2.remap(image, where, ONE_MAP, cv2.INTER_LINEAR)
-
-    samples = np.stack([laid(clip.frames[t], t) for t in index])
-    usable = [cv2.erode(np.where(primary[t], 0, 255).astype(np.uint8), kernel) for t in index]
-    valid = np.stack([laid(u, t) > 250 for u, t in zip(usable, index, strict=True)])
+    samples = np.stack([frames.laid(frames.clip.frames[t], t) for t in index])
+    usable = [np.where(_grown(frames.primary[t]), 0, 255).astype(np.uint8) for t in index]
+    valid = np.stack([frames.laid(u, t) > 250 for u, t in zip(usable, index, strict=True)])
     middle = samples[int(np.searchsorted(index, camera.reference_idx))]
     gains = exposure_gains(samples, valid, middle)
     for sample, gain in zip(samples, gains, strict=True):
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
+    frames.gains[:] = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1)
     plate = build_plate(samples, valid)
-    trusted = plate.seen
-    if not moves:
-        resting = find_resting(samples, valid, primary[index], plate)
-        plate = without_resting(plate, resting)
-        # what is continued behind them from around is good enough to tell them from
-        trusted = np.logical_or.reduce([plate.seen, *(thing.around for thing in resting)])
-    all_gains = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1).astype(
-        np.float32
-    )
-    kinds = np.zeros(primary.shape, np.uint8)  # all that outlives a difference: a long clip's are large
+    if camera.kind is not CameraKind.STILL:
+        return plate, plate.seen
+    resting = find_resting(samples, valid, frames.primary[index], plate)
+    plate = without_resting(plate, resting)
+    # what is continued behind them from around is good enough to tell them from
+    return plate, np.logical_or.reduce([plate.seen, *(thing.around for thing in resting)])
 
-    def place(track: Track, t: int) -> Place:
-        image, others = laid(clip.frames[t], t), (labels[t] > 0) & (labels[t] != track.label)
-        if (all_gains[t] != 1).any():
-            image = np.clip(image / all_gains[t], 0, 255).astype(np.uint8)
-        in_the_way = cv2.dilate((primary[t] | others).astype(np.uint8), kernel) > 0
-        masks = labels[t] == track.label, kinds[t] == _SOFT, ~in_the_way
-        marked, soft, free = (laid(mask.astype(np.uint8) * 255, t) > 127 for mask in masks)
+
+def _registered(clip: Clip, primary: np.ndarray, tell: Progress) -> _Frames:
+    camera = estimate_camera(clip, primary, tell)
+    camera, *size = plate_canvas(camera, clip.width, clip.height)
+    parallax = None
+    if camera.kind is not CameraKind.STILL:
+        parallax = measure_parallax(
+            clip.frames, primary, camera.to_plate, (size[0], size[1]), camera.reference_idx
+        )
+    gains = np.ones((len(clip), 3), np.float32)
+    return _Frames(clip, primary, camera, (size[0], size[1]), parallax, gains)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """A clip's frames, and how each lies on the plate.
+
+    ``primary`` boolean (T, H, W): the object. ``size``: width and height of the plate. ``gains`` float32 (T, 3): how
+    much brighter than the plate each frame is.
+    """
+
+    clip: Clip
+    primary: np.ndarray
+    camera: Camera
+    size: tuple[int, int]
+    parallax: Parallax | None
+    gains: np.ndarray
+
+    def bend(self, t: int) -> Bend | None:
+        return None if self.parallax is None else self.parallax[t]
+
+    def laid(self, image: np.ndarray, t: int) -> np.ndarray:
+        """``image`` (H, W[, 3]), as frame ``t`` sees it, in plate pixels."""
+        (width, height), to_plate, bend = self.size, self.camera.to_plate[t], self.bend(t)
+        if bend is None:
+            return warp_to_plate(image, to_plate, self.size)
+        grid = bend.from_plate(frame_grid(np.eye(3), (height, width), _GRID_PX))
+        grid = cv2.perspectiveTransform(grid, np.linalg.inv(to_plate))
+        where = enlarged(grid, slice(0, height), slice(0, width), _GRID_PX, first=1)
+        return cv2.remap(image, where, ONE_MAP, cv2.INTER_LINEAR)
+
+    def difference(self, t: int, plate: Plate, trusted: np.ndarray) -> Difference:
+        """Frame ``t`` against ``plate`` where that is ``trusted``, boolean (h, w)."""
+        frame, to_plate, gain, bend = (
+            self.clip.frames[t],
+            self.camera.to_plate[t],
+            self.gains[t],
+            self.bend(t),
+        )
+        size = frame.shape[:2]
+        image, known = plate_in_frame(plate.image, trusted, to_plate, size, bend)
+        lit = np.clip(image * gain, 0, 255).astype(np.uint8) if (gain != 1).any() else image
+        if bend is not None:
+            lit = _either_depth(lit, frame, _at_depth_edges(bend, to_plate, size))
+        return difference(frame, lit, known & ~self.primary[t], plate.noise)
+
+    def place(self, track: Track, t: int, labels: np.ndarray, kinds: np.ndarray) -> Place:
+        """What frame ``t`` shows round ``track``; ``labels`` and ``kinds`` uint8 (H, W) are the frame's own."""
+        image, others = self.laid(self.clip.frames[t], t), (labels > 0) & (labels != track.label)
+        if (self.gains[t] != 1).any():
+            image = np.clip(image / self.gains[t], 0, 255).astype(np.uint8)
+        masks = labels == track.label, kinds == _SOFT, ~_grown(self.primary[t] | others)
+        marked, soft, free = (self.laid(mask.astype(np.uint8) * 255, t) > 127 for mask in masks)
         return Place(image, marked, soft, free)
 
-    def look(t: int) -> Difference:
-        size = clip.frames.shape[1:3]
-        image, known = plate_in_frame(plate.image, trusted, camera.to_plate[t], size, bends[t])
-        lit = np.clip(image * all_gains[t], 0, 255).astype(np.uint8) if (all_gains[t] != 1).any() else image
-        bend = bends[t]
-        if bend is not None:
-            lit = _either_depth(lit, clip.frames[t], _at_depth_edges(bend, camera.to_plate[t], size))
-        return difference(clip.frames[t], lit, known & ~primary[t], plate.noise)
 
-    def differences() -> Iterator[Difference]:
-        for t, found in enumerate(at_once(look, range(num))):
-            kinds[t] = np.select([found.solid, found.soft], [_SOLID, _SOFT], 0)
-            yield found
-            tell(num + t + 1, 2 * num)
-
-    tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
-    ghosts = find_ghosts(tracks, place, plate)
-    if ghosts:  # with a better plate everything is seen anew
-        plate = without_resting(plate, ghosts)
-        trusted = np.logical_or.reduce([trusted, *(thing.around for thing in ghosts)])
-        tracks, labels = follow(clip.frames, differences(), primary, camera.to_plate)
-    for kind, label in zip(kinds, labels, strict=True):
-        soft = (kind == _SOFT) | ((kind == _SOLID) & (label == 0))
-        kind[:] = soft if parallax is None else _whole(soft) & (label == 0)
-    soft = kinds.view(bool)
-    return Scene(camera, plate.image, plate.seen, labels, soft, all_gains, plate.noise, tracks, parallax)
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """A mask boolean (H, W) and its halo."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * _HALO_PX + 1, 2 * _HALO_PX + 1), np.uint8)) > 0
 
 
 def _whole(soft: np.ndarray) -> np.ndarray:

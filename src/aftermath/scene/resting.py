@@ -122,22 +122,15 @@ def _is_bare(
 ) -> bool:
     """Whether in ``mask`` boolean (h, w) ``image`` looks like what lies round it in ``plate``, and the plate does not;
     ``outside`` and ``known`` boolean (h, w): what may count as round it, and where ``image`` is known."""
-    box = Box.of_mask(mask)
-    assert box is not None
-    rows, cols = box.grown(max(box.width, box.height)).slices(mask.shape[1], mask.shape[0])
+    rows, cols = _surroundings(mask)
     here = mask[rows, cols] & known[rows, cols]
     if 2 * np.count_nonzero(here) < np.count_nonzero(mask):
         return False
-    away = _away(mask[rows, cols])
-    ring = outside[rows, cols] & (away > _RING_PX) & (away < _RING_PX + 0.5 * np.sqrt(np.count_nonzero(mask)))
+    ring = outside[rows, cols] & _ring(mask[rows, cols])
     if np.count_nonzero(ring) < np.count_nonzero(here) / 4:
         return False
-    shown = plate.image[rows, cols]
-    around = _colors(shown, ring)
-    bare, stands_out = (
-        cv2.compareHist(_colors(each, here), around, cv2.HISTCMP_BHATTACHARYYA)
-        for each in (image[rows, cols], shown)
-    )
+    around = _colors(plate.image[rows, cols], ring)
+    bare, stands_out = (_unlike(each[rows, cols], here, around) for each in (image, plate.image))
     return bare + _PLAINLY < stands_out
 
 
@@ -260,24 +253,37 @@ def _left_and_came(times: _Times, changed: np.ndarray) -> tuple[list[np.ndarray]
 
 def _was_there(times: _Times, place: np.ndarray, changed: np.ndarray) -> bool:
     """Whether what changed in ``place`` is a thing that left: it had other colours than what lies round it."""
-    box = Box.of_mask(place)
-    assert box is not None
-    rows, cols = box.grown(max(box.width, box.height)).slices(place.shape[1], place.shape[0])
+    rows, cols = _surroundings(place)
     here = place[rows, cols]
     moved = (
         _between(here, changed[rows, cols]) | ~times.late_known[rows, cols] | ~times.early_known[rows, cols]
     )
-    away = _away(moved | here)
-    ring = (away > _RING_PX) & (away < _RING_PX + 0.5 * np.sqrt(np.count_nonzero(here)))
+    ring = _ring(here, moved)
     if not ring.any():
         return False
     early, late = (
-        cv2.compareHist(
-            _colors(image[rows, cols], here), _colors(image[rows, cols], ring), cv2.HISTCMP_BHATTACHARYYA
-        )
+        _unlike(image[rows, cols], here, _colors(image[rows, cols], ring))
         for image in (times.early, times.late)
     )
     return early > late
+
+
+def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of ``mask`` boolean (h, w), not empty, and as much again on every side."""
+    box = Box.of_mask(mask)
+    assert box is not None
+    return box.grown(max(box.width, box.height)).slices(mask.shape[1], mask.shape[0])
+
+
+def _ring(thing: np.ndarray, beside: np.ndarray | None = None) -> np.ndarray:
+    """What lies round ``thing`` boolean (h, w), past its blur, and round what lies ``beside`` it."""
+    away = _away(thing if beside is None else thing | beside)
+    return (away > _RING_PX) & (away < _RING_PX + 0.5 * np.sqrt(np.count_nonzero(thing)))
+
+
+def _unlike(image: np.ndarray, where: np.ndarray, around: np.ndarray) -> float:
+    """How far the colours of ``image`` in ``where`` are from a histogram: 0 (the same) to 1 (Bhattacharyya)."""
+    return cv2.compareHist(_colors(image, where), around, cv2.HISTCMP_BHATTACHARYYA)
 
 
 def _colors(image: np.ndarray, where: np.ndarray) -> np.ndarray:
