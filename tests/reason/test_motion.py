@@ -10,6 +10,7 @@ from aftermath.errors import InputError
 from aftermath.reason.base import Hint
 from aftermath.reason.events import Cause, Mover, find_event
 from aftermath.reason.motion import MotionReasoner
+from aftermath.reason.standing import in_the_outline
 from aftermath.scene.analyse import analyse_scene
 from scenes import (
     BLUE,
@@ -264,6 +265,39 @@ def test_what_stands_on_the_object_is_offered():
     assert thing.action is Action.FALLS and not thing.applied and thing.confidence < 0.5
     assert removal.reasoning.plan.offered == (thing,)
     assert iou(removal.reasoning.masks[thing.id][0], removal.drawn.mask("cup")[0]) > 0.7
+
+
+def standing_in_front(pan_px: float = 0) -> Drawn:
+    """A blue box stands on a red one and hides part of its top; a green one is behind, its lower half hidden."""
+    camera = np.tile(np.eye(3), (32, 1, 1))
+    camera[:, 0, 2] = np.linspace(0, -pan_px, 32)
+    green = Thing(line((0, 172, 84)), GREEN, (18, 24), round=False, shadow=0)
+    table = Thing(line((0, 150, 115)), RED, (70, 50), round=False)
+    cup = Thing(line((0, 138, 84)), BLUE, (20, 28), round=False, shadow=0)
+    return Drawn({"green": green, "table": table, "cup": cup}, camera=camera if pan_px else None)
+
+
+@pytest.mark.parametrize("pan_px", [0, 60])
+def test_what_hides_part_of_the_objects_top_stands_on_it_and_falls(pan_px):
+    drawn = standing_in_front(pan_px)
+    removal = Removal(drawn, "table")
+    (thing,) = physical(removal)
+    assert thing.action is Action.FALLS and thing.applied and thing.confidence > 0.5
+    found, truth = removal.reasoning.masks[thing.id], drawn.mask("cup")
+    assert min(iou(found[t], truth[t]) for t in (0, 15, 31)) > 0.8
+    assert path_of(thing, 32)[-1, 1] > 110
+    kept = Removal(drawn, "table", (Hint(138, 78, 0, Action.STAYS),))
+    assert [thing.action for thing in physical(kept)] == [Action.STAYS]
+
+
+def test_ground_seen_through_a_hollow_object_stands_on_nothing():
+    floor = np.random.default_rng(4).uniform(90, 160, (30, 40, 3)).astype(np.float32)
+    image = np.clip(cv2.resize(floor, (160, 120), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+    post = np.zeros((120, 160), bool)
+    post[20:100, 70:78] = True
+    post[94:100, 50:98] = True
+    image[post] = (200, 30, 40)
+    assert in_the_outline(image, post) == []
 
 
 def test_a_hint_settles_what_was_offered():

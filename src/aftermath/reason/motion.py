@@ -16,7 +16,7 @@ from aftermath.reason.events import Cause, Event, Mover, find_event, whole_cente
 from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.light import BLUR_PX, Light
 from aftermath.reason.paths import falling_path, going_on_path
-from aftermath.reason.standing import drop_below, standing_on
+from aftermath.reason.standing import drop_below, in_the_outline, standing_on
 from aftermath.scene.base import CameraKind, Scene, Track
 from aftermath.scene.sprites import best_frame
 from aftermath.scene.tracks import difference
@@ -25,6 +25,12 @@ __all__ = ["MotionReasoner"]
 
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
+_STANDS_CONFIDENCE = 0.7
+_KNOWN_SHARE = 0.3  # of its pixels
+_STANDS_LOOKS, _STANDS_OVERLAP = (
+    3,
+    0.5,
+)  # frames in which it is looked for; intersection over union in two of them
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
 _SAME_LOOK, _SAME_SIZE = 0.5, 1.5  # Bhattacharyya distance; it may be half hidden, but not grow much
@@ -69,9 +75,10 @@ class MotionReasoner:
         findings = view.seen_again(findings, things)
         progress(2, 4)
         findings = light + [view.from_meeting(f, light) for f in findings]
+        findings += view.standing(findings)
         progress(3, 4)
         if not any(f.thing.action is Action.FALLS for f in findings):
-            findings += view.offered()
+            findings += view.offered(findings)
         progress(4, 4)
         plan = Plan(
             clip.source_width,
@@ -351,20 +358,73 @@ class _View:
         if label:
             return self.scene.labels == label, f"track-{label}"
         # what stands on the object is looked for first: its outline is surer than one grown from a single pixel
-        standing = standing_on(self.clip.frames[hint.frame], self.primary[hint.frame])
-        if self.object_rests() and standing is not None and standing[y, x]:
-            return np.repeat(standing[None], len(self.clip), axis=0), None
+        standing = self.stands_at(hint.frame, x, y) if self.object_rests() else None
+        if standing is not None:
+            return self.carried(standing, hint.frame), None
         return (np.zeros_like(self.primary) if hint.mask is None else hint.mask), None
 
-    def offered(self) -> list[_Finding]:
+    def stands_at(self, frame: int, x: int, y: int) -> np.ndarray | None:
+        """What stands on the object at a pixel of a frame, boolean (H, W)."""
+        image, primary = self.clip.frames[frame], self.primary[frame]
+        found = next((thing for thing in in_the_outline(image, primary) if thing[y, x]), None)
+        if found is None:
+            touches = standing_on(image, primary)
+            found = touches if touches is not None and touches[y, x] else None
+        return found
+
+    def standing(self, known: list[_Finding]) -> list[_Finding]:
+        """Things that stand on an object that keeps its place: they lose their support."""
+        shown = np.flatnonzero(self.primary.any(axis=(1, 2)))
+        if not self.object_rests() or not shown.size:
+            return []
+        looks = shown[np.unique(np.linspace(0, len(shown) - 1, _STANDS_LOOKS).astype(int))]
+        seen = [in_the_outline(self.clip.frames[t], self.primary[t]) for t in looks]
+        found: list[_Finding] = []
+        for i, (t, things) in enumerate(zip(looks, seen, strict=True)):
+            for thing in things:
+                mask = self.carried(thing, int(t))
+                again = [_overlap(mask[s], other) for j, s in enumerate(looks) for other in seen[j] if j != i]
+                if len(looks) > 1 and max(again, default=0.0) < _STANDS_OVERLAP:
+                    continue
+                if self.is_known(thing, int(t), [*known, *found]):
+                    continue
+                mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
+                why = "stands on the object, part of whose top it hides, and would lose its support"
+                event = Event(Action.FALLS, int(shown[0]), why, _STANDS_CONFIDENCE)
+                found.append(self.finding(f"standing-{len(found)}", mover, event))
+        return found
+
+    def is_known(self, thing: np.ndarray, frame: int, known: list[_Finding]) -> bool:
+        """Whether ``thing`` boolean (H, W) is one of ``known``, or moves: that is judged by its motion."""
+        solid = [f.mask[frame] for f in known if f.thing.action is not Action.VANISHES]
+        moving = self.scene.labels[frame] > 0
+        return any((mask[thing].mean() > _KNOWN_SHARE) for mask in (*solid, moving))
+
+    def carried(self, thing: np.ndarray, frame: int) -> np.ndarray:
+        """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W): it keeps its place beside the object."""
+        if self.scene.camera.kind is CameraKind.STILL:
+            return np.repeat(thing[None], len(self.clip), axis=0) & ~self.primary
+        out = np.zeros_like(self.primary)
+        to_plate, size = self.scene.camera.to_plate, thing.shape[::-1]
+        whole = ~_at_border(self.primary)
+        for t, mask in enumerate(out):
+            way = np.linalg.inv(to_plate[t]) @ to_plate[frame]
+            if whole[t] and whole[frame]:  # nearer than the ground, it moves a little more than that
+                here, there = (np.argwhere(self.primary[f])[:, ::-1].mean(axis=0) for f in (frame, t))
+                x, y, w = way @ (*here, 1.0)
+                way = np.array([[1, 0, there[0] - x / w], [0, 1, there[1] - y / w], [0, 0, 1]]) @ way
+            mask[:] = cv2.warpPerspective(thing.astype(np.uint8) * 255, way, size) > 127
+        return out & ~self.primary
+
+    def offered(self, known: list[_Finding]) -> list[_Finding]:
         """A thing that seems to stand on the object; the user decides. What the object leaves behind does not."""
         if not self.object_rests():
             return []
         t = int(np.flatnonzero(self.primary.any(axis=(1, 2)))[0])
         standing = standing_on(self.clip.frames[t], self.primary[t])
-        if standing is None or (self.scene.labels[t][standing] > 0).mean() > 0.3:
+        if standing is None or self.is_known(standing, t, known):
             return []
-        mask = np.repeat(standing[None], len(self.clip), axis=0) & ~self.primary
+        mask = self.carried(standing, t)
         mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
         why = "seems to stand on the object and would lose its support; nothing moves, so this is a guess"
         finding = self.finding("standing", mover, Event(Action.FALLS, t, why, _OFFER_CONFIDENCE))
@@ -397,6 +457,17 @@ class _View:
             if not (-far < x < 2 * far and -far < y < 2 * far):
                 break
         return tuple(points)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks, boolean (H, W)."""
+    return np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other))
+
+
+def _at_border(masks: np.ndarray) -> np.ndarray:
+    """Whether each of ``masks`` boolean (T, H, W) is cut by the picture's border, or empty: boolean (T,)."""
+    rims = masks[:, (0, -1)].reshape(len(masks), -1), masks[:, :, (0, -1)].reshape(len(masks), -1)
+    return np.array([a.any() or b.any() or not mask.any() for a, b, mask in zip(*rims, masks, strict=True)])
 
 
 def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

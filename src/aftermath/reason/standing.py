@@ -7,7 +7,136 @@ import numpy as np
 
 from aftermath.core import Box
 
-__all__ = ["drop_below", "standing_on"]
+__all__ = ["drop_below", "in_the_outline", "standing_on"]
+
+_LEAST_DENT_PX, _LEAST_DENT_AREA = 3, 12  # below, a mask is not that exact
+_TALL, _TALLER, _TRIES = (
+    2.5,
+    1.7,
+    3,
+)  # of a dent's width: how high a thing may rise above it, and how much more is tried
+_FILLED_SHARE = 0.75  # of a dent: what stands in it fills it
+_SMALLEST, _LARGEST = 0.02, 6.0  # of the object's visible part
+_DEPTH_SHARE = 0.02  # of the object's size: how deep a dent is no flaw of its mask
+_COMPACT_SHARE = 0.6  # of its convex hull
+_UNLIKE_GROUND, _UNLIKE_OBJECT = 0.5, 0.4  # Bhattacharyya distance
+_OVER_SHARE = 0.25  # of the lower one's width: what stands on a thing stands over its middle
+
+
+def in_the_outline(image: np.ndarray, primary: np.ndarray, storeys: int = 3) -> list[np.ndarray]:
+    """Things that stand on the object: boolean (H, W) each, with what stands on them in turn up to ``storeys``.
+
+    ``image`` uint8 (H, W, 3) RGB, ``primary`` boolean (H, W). Seen from above, a thing on a table or a crate hides
+    part of its top, so its outline, else convex there, has a dent that opens upward; what merely is behind has none.
+    A graph cut finds the thing from the dent. Where the dent looks like what is around, the object is hollow there
+    and stands before the ground; where it looks like the object, its mask is too small.
+    """
+    box = Box.of_mask(primary)
+    if box is None or min(box.width, box.height) < 8:
+        return []
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    found: list[np.ndarray] = []
+    for dent in _dents(primary):
+        if any(2 * np.count_nonzero(dent & other) > np.count_nonzero(dent) for other in found):
+            continue
+        thing = _in_dent(image, lab, primary, dent)
+        if thing is None:
+            continue
+        for upper in in_the_outline(image, thing, storeys - 1) if storeys > 1 else ():
+            if _is_over(upper, thing):
+                thing = thing | upper
+        found.append(thing & ~primary)
+    return found
+
+
+def _dents(primary: np.ndarray) -> list[np.ndarray]:
+    """Where the outline of ``primary`` boolean (H, W) is hollow and open to above: boolean (H, W) each."""
+    above = np.maximum.accumulate(primary, axis=0)
+    below = np.maximum.accumulate(primary[::-1], axis=0)[::-1]
+    hollow = (_hull(primary) & ~above & below).astype(np.uint8)
+    depth_px = max(_LEAST_DENT_PX, round(_DEPTH_SHARE * np.sqrt(np.count_nonzero(primary))))
+    hollow = cv2.morphologyEx(hollow, cv2.MORPH_OPEN, np.ones((depth_px, depth_px), np.uint8))
+    num, labels, stats, _ = cv2.connectedComponentsWithStats(hollow)
+    return [labels == k for k in range(1, num) if stats[k, cv2.CC_STAT_AREA] >= _LEAST_DENT_AREA]
+
+
+def _in_dent(image: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.ndarray) -> np.ndarray | None:
+    """The outline of what stands in a dent, boolean (H, W); None where nothing does."""
+    at = Box.of_mask(dent)
+    assert at is not None
+    seed = cv2.erode(dent.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    seed = seed if np.count_nonzero(seed) >= _LEAST_DENT_AREA // 2 else dent
+    tall, side = _TALL * max(at.width, 8), 0.8 * at.width + 12
+    for _ in range(_TRIES):
+        rows, cols = Box(at.x0 - side, at.y1 - tall - 12, at.x1 + side, at.y1 + 2).slices(*dent.shape[::-1])
+        left, bottom = at.x0 - cols.start, at.y1 - rows.start
+        likely = Box(left - 0.5 * at.width - 3, bottom - tall, left + 1.5 * at.width + 3, bottom + 1)
+        cut = _cut(image[rows, cols], seed[rows, cols], primary[rows, cols], likely)
+        if cut is None:
+            return None
+        if rows.start == 0 or not cut[:4].any():
+            thing = np.zeros_like(primary)
+            thing[rows, cols] = cut
+            return thing if _stands(thing, lab, primary, dent, (rows, cols)) else None
+        tall *= _TALLER  # it reaches out of what was looked at
+    return None
+
+
+def _stands(
+    thing: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.ndarray, window: tuple[slice, slice]
+) -> bool:
+    """Whether ``thing`` is whole, fills the ``dent``, and looks neither like what is around nor like the object."""
+    rows, cols = window
+    box = Box.of_mask(thing)
+    if box is None or box.y0 <= rows.start + 3 or box.x0 <= cols.start + 2 or box.x1 >= cols.stop - 2:
+        return False
+    area = np.count_nonzero(thing)
+    if (
+        not _SMALLEST < area / np.count_nonzero(primary) < _LARGEST
+        or area < _COMPACT_SHARE * np.count_nonzero(_hull(thing))
+        or np.count_nonzero(thing & dent) < _FILLED_SHARE * np.count_nonzero(dent)
+    ):
+        return False
+    around = np.zeros_like(thing)
+    around[rows, cols] = True
+    around &= _grown(thing, max(4, round(0.5 * np.sqrt(area)))) & ~_grown(thing | primary, 2)
+    if np.count_nonzero(around) < _LEAST_DENT_AREA:
+        return False
+    inner = cv2.erode(primary.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return (
+        _unlike(lab, thing, around) > _UNLIKE_GROUND
+        and _unlike(lab, dent, around) > _UNLIKE_GROUND
+        and _unlike(lab, thing, inner) > _UNLIKE_OBJECT
+    )
+
+
+def _is_over(upper: np.ndarray, lower: np.ndarray) -> bool:
+    """Whether ``upper`` boolean (H, W) stands over the middle of ``lower``; beside it, it is behind."""
+    one, other = Box.of_mask(upper), Box.of_mask(lower)
+    assert one is not None and other is not None
+    return abs(one.center[0] - other.center[0]) < _OVER_SHARE * other.width
+
+
+def _unlike(lab: np.ndarray, here: np.ndarray, there: np.ndarray) -> float:
+    """How far apart the colours of two places are, boolean (H, W) both: 0 (the same) to 1 (Bhattacharyya)."""
+    one, other = (
+        cv2.calcHist([lab], [0, 1, 2], where.astype(np.uint8), [8, 16, 16], [0, 256] * 3)
+        / np.float32(max(1, np.count_nonzero(where)))
+        for where in (here, there)
+    )
+    return cv2.compareHist(one, other, cv2.HISTCMP_BHATTACHARYYA)
+
+
+def _hull(mask: np.ndarray) -> np.ndarray:
+    """The convex hull of ``mask`` boolean (H, W), not empty."""
+    out = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(out, cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32)), 1)
+    return out > 0
+
+
+def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 
 
 def standing_on(image: np.ndarray, primary: np.ndarray) -> np.ndarray | None:
@@ -28,7 +157,11 @@ def standing_on(image: np.ndarray, primary: np.ndarray) -> np.ndarray | None:
     rows, cols = Box(box.x0 - 0.3 * box.width, box.y0 - reach, box.x1 + 0.3 * box.width, box.y1).slices(
         width, height
     )
-    found = _cut(image[rows, cols], seed[rows, cols], primary[rows, cols])
+    around = Box.of_mask(seed[rows, cols])
+    assert around is not None
+    tall = max(around.width, around.height)
+    likely = Box(around.x0 - 4, around.y1 - 1.6 * tall, around.x1 + 4, around.y1)
+    found = _cut(image[rows, cols], seed[rows, cols], primary[rows, cols], likely)
     if found is None:
         return None
     out = np.zeros_like(primary)
@@ -58,22 +191,18 @@ def _strip_above(lab: np.ndarray, primary: np.ndarray, box: Box) -> np.ndarray |
     return seed if seed.sum() > 0.08 * box.width * depth else None
 
 
-def _cut(image: np.ndarray, seed: np.ndarray, primary: np.ndarray) -> np.ndarray | None:
-    if seed.sum() < 20:
+def _cut(image: np.ndarray, seed: np.ndarray, primary: np.ndarray, likely: Box) -> np.ndarray | None:
+    """The connected thing that holds most of ``seed``, by a graph cut; ``likely`` it does not reach out of that."""
+    if seed.sum() < _LEAST_DENT_AREA // 2:
         return None
     labels = np.full(seed.shape, cv2.GC_PR_BGD, np.uint8)
-    around = Box.of_mask(seed)
-    assert around is not None
-    likely = np.zeros_like(seed)
-    tall = max(around.width, around.height)
-    rows, cols = Box(around.x0 - 4, around.y1 - 1.6 * tall, around.x1 + 4, around.y1).slices(
-        *seed.shape[::-1]
-    )
-    likely[rows, cols] = True
-    labels[likely] = cv2.GC_PR_FGD
+    rows, cols = likely.slices(*seed.shape[::-1])
+    labels[rows, cols] = cv2.GC_PR_FGD
     labels[seed] = cv2.GC_FGD
     labels[primary] = cv2.GC_BGD
     labels[:2], labels[:, :2], labels[:, -2:] = cv2.GC_BGD, cv2.GC_BGD, cv2.GC_BGD
+    if not (labels == cv2.GC_FGD).any():
+        return None
     cv2.setRNGSeed(0)  # grabCut seeds its colour models from OpenCV's global generator
     models = np.zeros((1, 65)), np.zeros((1, 65))
     bgr = np.ascontiguousarray(image[..., ::-1])
