@@ -20,6 +20,7 @@ _SMALLEST, _LARGEST = 0.02, 6.0  # of the object's visible part
 _DEPTH_SHARE = 0.02  # of the object's size: how deep a dent is no flaw of its mask
 _COMPACT_SHARE = 0.6  # of its convex hull
 _UNLIKE_GROUND, _UNLIKE_OBJECT = 0.5, 0.4  # Bhattacharyya distance
+_END_PX, _ALIKE = 4, 12.0  # levels of Lab
 _OVER_SHARE = 0.25  # of the lower one's width: what stands on a thing stands over its middle
 
 
@@ -71,7 +72,8 @@ def _in_dent(image: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.n
         rows, cols = Box(at.x0 - side, at.y1 - tall - 12, at.x1 + side, at.y1 + 2).slices(*dent.shape[::-1])
         left, bottom = at.x0 - cols.start, at.y1 - rows.start
         likely = Box(left - 0.5 * at.width - 3, bottom - tall, left + 1.5 * at.width + 3, bottom + 1)
-        cut = _cut(image[rows, cols], seed[rows, cols], primary[rows, cols], likely)
+        ground = primary[rows, cols] | _like_beside(lab[rows, cols], left, left + at.width)
+        cut = _cut(image[rows, cols], seed[rows, cols], ground, likely)
         if cut is None:
             return None
         if rows.start == 0 or not cut[:4].any():
@@ -80,6 +82,19 @@ def _in_dent(image: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.n
             return thing if _stands(thing, lab, primary, dent, (rows, cols)) else None
         tall *= _TALLER  # it reaches out of what was looked at
     return None
+
+
+def _like_beside(lab: np.ndarray, left: float, right: float) -> np.ndarray:
+    """What goes on to both sides at its height, as a skirting or a horizon does: boolean (h, w), nothing of it between
+    ``left`` and ``right``. ``lab`` uint8 (h, w, 3)."""
+    smooth = cv2.GaussianBlur(lab, (3, 3), 0).astype(np.float32)
+    ends = [
+        smooth[:, part].mean(axis=1, keepdims=True) for part in (slice(None, _END_PX), slice(-_END_PX, None))
+    ]
+    between = np.clip(smooth, np.minimum(*ends), np.maximum(*ends))
+    alike = np.linalg.norm(smooth - between, axis=-1) < _ALIKE
+    alike[:, max(0, int(left)) : max(0, int(right) + 1)] = False
+    return alike
 
 
 def _stands(
