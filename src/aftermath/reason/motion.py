@@ -26,7 +26,7 @@ __all__ = ["MotionReasoner"]
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
 _STANDS_CONFIDENCE = 0.7
-_KNOWN_SHARE = 0.3  # of its pixels
+_KNOWN_SHARE, _SAME_SHARE = 0.3, 0.6  # of its pixels
 _STANDS_LOOKS, _STANDS_OVERLAP = (
     3,
     0.5,
@@ -69,13 +69,14 @@ class MotionReasoner:
         ]
         light = view.light(attached, things)
         findings = [view.told(hint, number) for number, hint in enumerate(hints)]
-        settled = {finding.thing.id for finding in findings}
+        standing = view.standing(findings)
+        settled = {finding.thing.id for finding in findings} | view.tracks_of(standing, things)
+        findings += standing
         progress(1, 4)
         findings += view.struck([t for t in things if t.id not in settled], findings)
         findings = view.seen_again(findings, things)
         progress(2, 4)
         findings = light + [view.from_meeting(f, light) for f in findings]
-        findings += view.standing(findings)
         progress(3, 4)
         if not any(f.thing.action is Action.FALLS for f in findings):
             findings += view.offered(findings)
@@ -396,9 +397,17 @@ class _View:
 
     def is_known(self, thing: np.ndarray, frame: int, known: list[_Finding]) -> bool:
         """Whether ``thing`` boolean (H, W) is one of ``known``, or moves: that is judged by its motion."""
-        solid = [f.mask[frame] for f in known if f.thing.action is not Action.VANISHES]
-        moving = self.scene.labels[frame] > 0
-        return any((mask[thing].mean() > _KNOWN_SHARE) for mask in (*solid, moving))
+        taken = [f.mask[frame] for f in known if f.thing.action is not Action.VANISHES]
+        if (
+            self.scene.camera.kind is CameraKind.STILL
+        ):  # else it seems to, as all that is raised above the ground
+            taken.append(self.scene.labels[frame] > 0)
+        return any(mask[thing].mean() > _KNOWN_SHARE for mask in taken)
+
+    def tracks_of(self, findings: list[_Finding], tracks: list[Track]) -> set[str]:
+        """The tracks that are nothing but ``findings``, which do not move."""
+        still = np.logical_or.reduce([np.zeros_like(self.primary), *(finding.mask for finding in findings)])
+        return {track.id for track in tracks if still[self.scene.mask(track)].mean() > _SAME_SHARE}
 
     def carried(self, thing: np.ndarray, frame: int) -> np.ndarray:
         """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W): it keeps its place beside the object."""

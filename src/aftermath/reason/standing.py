@@ -20,6 +20,7 @@ _SMALLEST, _LARGEST = 0.02, 6.0  # of the object's visible part
 _DEPTH_SHARE = 0.02  # of the object's size: how deep a dent is no flaw of its mask
 _COMPACT_SHARE = 0.6  # of its convex hull
 _UNLIKE_GROUND, _UNLIKE_OBJECT = 0.5, 0.4  # Bhattacharyya distance
+_NO_GROUND, _GROUND = 0.27, 0.5  # of what lies along a side
 _END_PX, _ALIKE = 4, 12.0  # levels of Lab
 _OVER_SHARE = 0.25  # of the lower one's width: what stands on a thing stands over its middle
 
@@ -86,14 +87,15 @@ def _in_dent(image: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.n
 
 def _like_beside(lab: np.ndarray, left: float, right: float) -> np.ndarray:
     """What goes on to both sides at its height, as a skirting or a horizon does: boolean (h, w), nothing of it between
-    ``left`` and ``right``. ``lab`` uint8 (h, w, 3)."""
+    the columns ``left`` and ``right``, if that is less. ``lab`` uint8 (h, w, 3)."""
     smooth = cv2.GaussianBlur(lab, (3, 3), 0).astype(np.float32)
     ends = [
         smooth[:, part].mean(axis=1, keepdims=True) for part in (slice(None, _END_PX), slice(-_END_PX, None))
     ]
     between = np.clip(smooth, np.minimum(*ends), np.maximum(*ends))
     alike = np.linalg.norm(smooth - between, axis=-1) < _ALIKE
-    alike[:, max(0, int(left)) : max(0, int(right) + 1)] = False
+    if left < right:
+        alike[:, max(0, int(left)) : max(0, int(right) + 1)] = False
     return alike
 
 
@@ -115,7 +117,7 @@ def _stands(
     around = np.zeros_like(thing)
     around[rows, cols] = True
     around &= _grown(thing, max(4, round(0.5 * np.sqrt(area)))) & ~_grown(thing | primary, 2)
-    if np.count_nonzero(around) < _LEAST_DENT_AREA:
+    if np.count_nonzero(around) < _LEAST_DENT_AREA or _is_torn(thing, lab, primary, window):
         return False
     inner = cv2.erode(primary.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return (
@@ -123,6 +125,22 @@ def _stands(
         and _unlike(lab, dent, around) > _UNLIKE_GROUND
         and _unlike(lab, thing, inner) > _UNLIKE_OBJECT
     )
+
+
+def _is_torn(thing: np.ndarray, lab: np.ndarray, primary: np.ndarray, window: tuple[slice, slice]) -> bool:
+    """Whether the ground lies on one side of ``thing`` boolean (H, W) and something else along all of the other, as
+    where a graph cut took the bright side of a box alone."""
+    box = Box.of_mask(thing)
+    assert box is not None
+    ground = np.zeros_like(thing)
+    ground[window] = _like_beside(lab[window], 1, 0)
+    beside = _grown(thing, 3) & ~_grown(thing, 1) & ~_grown(primary, 2)
+    middle = round(box.center[0])
+    left, right = (ground[:, part][beside[:, part]] for part in (slice(None, middle), slice(middle, None)))
+    if not left.size or not right.size:
+        return False
+    shares = sorted((left.mean(), right.mean()))
+    return bool(shares[0] < _NO_GROUND and shares[1] > _GROUND)
 
 
 def _is_over(upper: np.ndarray, lower: np.ndarray) -> bool:
