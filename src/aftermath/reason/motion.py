@@ -27,10 +27,9 @@ _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
 _STANDS_CONFIDENCE = 0.7
 _KNOWN_SHARE, _SAME_SHARE = 0.3, 0.6  # of its pixels
-_STANDS_LOOKS, _STANDS_OVERLAP = (
-    3,
-    0.5,
-)  # frames in which it is looked for; intersection over union in two of them
+_LOOKS, _LOOKS_MOVING = 3, 5  # frames in which it is looked for, before a still camera and a moving one
+_ALIKE_SIZE, _STRAYS = 1.6, 0.7  # the same thing in another frame: times as large; of its size away
+_RESTS, _RESTS_MOVING = 0.2, 0.4  # of the object: above the ground it drifts before a moving camera
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
 _SAME_LOOK, _SAME_SIZE = 0.5, 1.5  # Bhattacharyya distance; it may be half hidden, but not grow much
@@ -230,7 +229,10 @@ class _View:
         return seen or of_height / (self.picture_height_m or _PICTURE_HEIGHT_M)
 
     def seen_pull(self) -> float | None:
-        """The pull on things that are seen to fall, px a second squared; None where nothing falls."""
+        """The pull on things that are seen to fall, px a second squared; None where nothing falls, or where the camera
+        moves: what is raised above the ground drifts then, and may seem to fall slowly."""
+        if self.scene.camera.kind is not CameraKind.STILL:
+            return None
         of_height = _GRAVITY_M_S2 * self.clip.height
         movers = [self.mover(t) for t in self.scene.tracks if self.kinds.is_large_enough(t)]
         pulls = []
@@ -288,7 +290,8 @@ class _View:
     def object_rests(self) -> bool:
         """Whether the object keeps its place through the clip."""
         centers = self.object.centers[np.isfinite(self.object.centers[:, 0])]
-        return bool(np.ptp(centers, axis=0).max(initial=0) < 0.2 * self.object.size_px)
+        least = _RESTS if self.scene.camera.kind is CameraKind.STILL else _RESTS_MOVING
+        return bool(np.ptp(centers, axis=0).max(initial=0) < least * self.object.size_px)
 
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
@@ -378,22 +381,49 @@ class _View:
         shown = np.flatnonzero(self.primary.any(axis=(1, 2)))
         if not self.object_rests() or not shown.size:
             return []
-        looks = shown[np.unique(np.linspace(0, len(shown) - 1, _STANDS_LOOKS).astype(int))]
+        num_looks = _LOOKS if self.scene.camera.kind is CameraKind.STILL else _LOOKS_MOVING
+        looks = [int(t) for t in shown[np.unique(np.linspace(0, len(shown) - 1, num_looks).astype(int))]]
         seen = [in_the_outline(self.clip.frames[t], self.primary[t]) for t in looks]
         found: list[_Finding] = []
-        for i, (t, things) in enumerate(zip(looks, seen, strict=True)):
+        for t, things in zip(looks, seen, strict=True):
             for thing in things:
-                mask = self.carried(thing, int(t))
-                again = [_overlap(mask[s], other) for j, s in enumerate(looks) for other in seen[j] if j != i]
-                if len(looks) > 1 and max(again, default=0.0) < _STANDS_OVERLAP:
-                    continue
-                if self.is_known(thing, int(t), [*known, *found]):
+                mask = self.seen_at(thing, t, dict(zip(looks, seen, strict=True)))
+                if mask is None or self.is_known(thing, t, [*known, *found]):
                     continue
                 mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
                 why = "stands on the object, part of whose top it hides, and would lose its support"
                 event = Event(Action.FALLS, int(shown[0]), why, _STANDS_CONFIDENCE)
                 found.append(self.finding(f"standing-{len(found)}", mover, event))
         return found
+
+    def seen_at(self, thing: np.ndarray, frame: int, looks: dict[int, list[np.ndarray]]) -> np.ndarray | None:
+        """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W), laid on what other frames of ``looks``
+        show; None where none of them shows it."""
+        size_px, area = np.sqrt(np.count_nonzero(thing)), np.count_nonzero(thing)
+        mask = self.carried(thing, frame)
+        offsets = {frame: np.zeros(2)}
+        for t, others in sorted(looks.items(), key=lambda look: abs(look[0] - frame)):
+            if t == frame or not mask[t].any():
+                continue
+            before = min(offsets, key=lambda f: abs(f - t))  # it drifts on as it did up to there
+            here = np.argwhere(mask[t]).mean(axis=0) + offsets[before]
+            alike = [o for o in others if 1 / _ALIKE_SIZE < np.count_nonzero(o) / area < _ALIKE_SIZE]
+            off = [np.argwhere(other).mean(axis=0) - here for other in alike]
+            nearest = min(off, key=lambda one: float(np.linalg.norm(one)), default=None)
+            if nearest is not None and np.linalg.norm(nearest) < _STRAYS * size_px:
+                offsets[t] = offsets[before] + nearest
+        if len(offsets) == 1 < len(looks):
+            return None
+        if self.scene.camera.kind is CameraKind.STILL:
+            return mask
+        at = sorted(offsets)
+        for t, one in enumerate(mask):
+            dy, dx = (float(np.interp(t, at, [offsets[f][axis] for f in at])) for axis in (0, 1))
+            moved = cv2.warpAffine(
+                one.astype(np.uint8) * 255, np.array([[1, 0, dx], [0, 1, dy]]), one.shape[::-1]
+            )
+            one[:] = moved > 127
+        return mask & ~self.primary
 
     def is_known(self, thing: np.ndarray, frame: int, known: list[_Finding]) -> bool:
         """Whether ``thing`` boolean (H, W) is one of ``known``, or moves: that is judged by its motion."""
@@ -466,11 +496,6 @@ class _View:
             if not (-far < x < 2 * far and -far < y < 2 * far):
                 break
         return tuple(points)
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two masks, boolean (H, W)."""
-    return np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other))
 
 
 def _at_border(masks: np.ndarray) -> np.ndarray:
