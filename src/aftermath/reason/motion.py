@@ -17,6 +17,7 @@ from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.light import BLUR_PX, Light
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below, in_the_outline, standing_on
+from aftermath.reason.still import followed
 from aftermath.scene.base import CameraKind, Scene, Track
 from aftermath.scene.sprites import best_frame
 from aftermath.scene.tracks import difference
@@ -28,7 +29,7 @@ _OFFER_CONFIDENCE = 0.25
 _STANDS_CONFIDENCE = 0.7
 _KNOWN_SHARE, _SAME_SHARE = 0.3, 0.6  # of its pixels
 _LOOKS, _LOOKS_MOVING = 3, 5  # frames in which it is looked for, before a still camera and a moving one
-_ALIKE_SIZE, _STRAYS = 1.6, 0.7  # the same thing in another frame: times as large; of its size away
+_STANDS_OVERLAP = 0.5  # intersection over union with what another look shows
 _RESTS, _RESTS_MOVING = 0.2, 0.4  # of the object: above the ground it drifts before a moving camera
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
@@ -387,8 +388,10 @@ class _View:
         found: list[_Finding] = []
         for t, things in zip(looks, seen, strict=True):
             for thing in things:
-                mask = self.seen_at(thing, t, dict(zip(looks, seen, strict=True)))
-                if mask is None or self.is_known(thing, t, [*known, *found]):
+                if self.is_known(thing, t, [*known, *found]):
+                    continue
+                mask = self.seen_again_at(thing, t, dict(zip(looks, seen, strict=True)))
+                if mask is None:
                     continue
                 mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
                 why = "stands on the object, part of whose top it hides, and would lose its support"
@@ -396,41 +399,31 @@ class _View:
                 found.append(self.finding(f"standing-{len(found)}", mover, event))
         return found
 
-    def seen_at(self, thing: np.ndarray, frame: int, looks: dict[int, list[np.ndarray]]) -> np.ndarray | None:
-        """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W), laid on what other frames of ``looks``
-        show; None where none of them shows it."""
-        size_px, area = np.sqrt(np.count_nonzero(thing)), np.count_nonzero(thing)
+    def seen_again_at(
+        self, thing: np.ndarray, frame: int, looks: dict[int, list[np.ndarray]]
+    ) -> np.ndarray | None:
+        """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W), each as the nearest of ``looks`` shows it;
+        None where no other of them shows it."""
         mask = self.carried(thing, frame)
-        offsets = {frame: np.zeros(2)}
-        for t, others in sorted(looks.items(), key=lambda look: abs(look[0] - frame)):
-            if t == frame or not mask[t].any():
-                continue
-            before = min(offsets, key=lambda f: abs(f - t))  # it drifts on as it did up to there
-            here = np.argwhere(mask[t]).mean(axis=0) + offsets[before]
-            alike = [o for o in others if 1 / _ALIKE_SIZE < np.count_nonzero(o) / area < _ALIKE_SIZE]
-            off = [np.argwhere(other).mean(axis=0) - here for other in alike]
-            nearest = min(off, key=lambda one: float(np.linalg.norm(one)), default=None)
-            if nearest is not None and np.linalg.norm(nearest) < _STRAYS * size_px:
-                offsets[t] = offsets[before] + nearest
-        if len(offsets) == 1 < len(looks):
+        again = {
+            t: other
+            for t, others in looks.items()
+            for other in others
+            if t != frame and _overlap(mask[t], other) > _STANDS_OVERLAP
+        }
+        if not again and len(looks) > 1:
             return None
-        if self.scene.camera.kind is CameraKind.STILL:
-            return mask
-        at = sorted(offsets)
-        for t, one in enumerate(mask):
-            dy, dx = (float(np.interp(t, at, [offsets[f][axis] for f in at])) for axis in (0, 1))
-            moved = cv2.warpAffine(
-                one.astype(np.uint8) * 255, np.array([[1, 0, dx], [0, 1, dy]]), one.shape[::-1]
-            )
-            one[:] = moved > 127
-        return mask & ~self.primary
+        if self.scene.camera.kind is not CameraKind.STILL:
+            masks = {frame: mask} | {t: self.carried(other, t) for t, other in again.items()}
+            for t in range(len(mask)):
+                mask[t] = masks[min(masks, key=lambda f: abs(f - t))][t]
+        return mask
 
     def is_known(self, thing: np.ndarray, frame: int, known: list[_Finding]) -> bool:
         """Whether ``thing`` boolean (H, W) is one of ``known``, or moves: that is judged by its motion."""
         taken = [f.mask[frame] for f in known if f.thing.action is not Action.VANISHES]
-        if (
-            self.scene.camera.kind is CameraKind.STILL
-        ):  # else it seems to, as all that is raised above the ground
+        # before a moving camera all that is raised above the ground seems to
+        if self.scene.camera.kind is CameraKind.STILL:
             taken.append(self.scene.labels[frame] > 0)
         return any(mask[thing].mean() > _KNOWN_SHARE for mask in taken)
 
@@ -443,17 +436,7 @@ class _View:
         """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W): it keeps its place beside the object."""
         if self.scene.camera.kind is CameraKind.STILL:
             return np.repeat(thing[None], len(self.clip), axis=0) & ~self.primary
-        out = np.zeros_like(self.primary)
-        to_plate, size = self.scene.camera.to_plate, thing.shape[::-1]
-        whole = ~_at_border(self.primary)
-        for t, mask in enumerate(out):
-            way = np.linalg.inv(to_plate[t]) @ to_plate[frame]
-            if whole[t] and whole[frame]:  # nearer than the ground, it moves a little more than that
-                here, there = (np.argwhere(self.primary[f])[:, ::-1].mean(axis=0) for f in (frame, t))
-                x, y, w = way @ (*here, 1.0)
-                way = np.array([[1, 0, there[0] - x / w], [0, 1, there[1] - y / w], [0, 0, 1]]) @ way
-            mask[:] = cv2.warpPerspective(thing.astype(np.uint8) * 255, way, size) > 127
-        return out & ~self.primary
+        return followed(self.clip.frames, thing, frame, self.scene.camera.to_plate) & ~self.primary
 
     def offered(self, known: list[_Finding]) -> list[_Finding]:
         """A thing that seems to stand on the object; the user decides. What the object leaves behind does not."""
@@ -498,10 +481,9 @@ class _View:
         return tuple(points)
 
 
-def _at_border(masks: np.ndarray) -> np.ndarray:
-    """Whether each of ``masks`` boolean (T, H, W) is cut by the picture's border, or empty: boolean (T,)."""
-    rims = masks[:, (0, -1)].reshape(len(masks), -1), masks[:, :, (0, -1)].reshape(len(masks), -1)
-    return np.array([a.any() or b.any() or not mask.any() for a, b, mask in zip(*rims, masks, strict=True)])
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks, boolean (H, W)."""
+    return np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other))
 
 
 def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
