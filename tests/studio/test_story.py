@@ -150,21 +150,23 @@ def test_the_whole_story(window: Page) -> None:
     assert 0.01 < (red > 25).mean() < 0.2, "the crate is a twentieth of the picture"
     window.shot("02-clicked")
 
-    # What it caused: found in all frames, offered, and told
+    # What it caused: found in all frames, overruled, and left as found
     page.locator("#find").click()
     state = window.settled()
     page.wait_for_selector(".thing")
     vase = next(one for one in state["affected"] if one["category"] == "physical")
-    assert not vase["applied"], "what merely stands on it is offered"
+    assert vase["applied"], "it hides part of the crate's top, so it stands on it"
     window.shot("03-found")
-    page.get_by_label(f"act on {vase['noun']}").check()
-    page.wait_for_function("document.querySelector('.thing.off') === null")
+    page.get_by_label(f"act on {vase['noun']}").uncheck()
+    page.wait_for_selector(".thing.off")
     state = window.server.wait(window.project, lambda s: ended(s) and s["mask"]["fresh"])
-    assert next(one for one in state["affected"] if one["id"] == vase["id"])["applied"]
+    assert not next(one for one in state["affected"] if one["id"] == vase["id"])["applied"]
 
     page.keyboard.press("Control+z")
-    page.wait_for_selector(".thing.off")
+    page.wait_for_function("document.querySelector('.thing.off') === null")
     page.keyboard.press("Control+y")
+    page.wait_for_selector(".thing.off")
+    page.keyboard.press("Control+z")
     page.wait_for_function("document.querySelector('.thing.off') === null")
 
     # Its way: dragged to the right in frame 24, and earlier on the time line
