@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from aftermath.core import Action, AffectedObject, PathPoint
+from aftermath.core import Action, AffectedObject, Level, PathPoint
 from aftermath.render.base import Job
 from aftermath.render.draft.backdrop import Backdrop, Frames
 from aftermath.render.draft.matte import cut_out
@@ -17,11 +17,13 @@ from aftermath.scene.base import Track
 from aftermath.scene.shadows import Shadow, find_lighting, light_of
 from aftermath.scene.sprites import Sprite, best_frame, cut_sprite, ground_of, put
 
-__all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint", "painted_order"]
+__all__ = ["Layer", "cut_bystanders", "cut_layers", "cut_sprites", "paint", "painted_order", "scraps"]
 
 _ROUND = 0.86  # circularity from which a thing that goes on is taken to roll
 _MARGIN_PX = 6  # analysed pixels round the sprite: its blurred rim
 _SCRAP_SHARE = 0.001  # of the picture
+_LEFTOVER_SHARE, _ONLY_THERE = 0.0025, 0.85  # of the picture; of a track's pixels
+_PART_SHARE, _RIM_PX = 0.6, 2  # of a track's pixels
 _CROSSED_PX, _SEARCH_PX = 5, 5  # analysed pixels
 _KNOWN_SHARE = 0.9  # of the window: with less, the background's own colours are no help
 
@@ -95,9 +97,39 @@ def cut_sprites(job: Job) -> dict[AffectedObject, Sprite]:
     return sprites
 
 
-def cut_bystanders(job: Job) -> dict[AffectedObject, Sprite]:
+def scraps(job: Job) -> np.ndarray:
+    """Which labels are of tracks that are no things of their own, boolean (256,): too small, and seen hardly anywhere
+    but in what changes, or seen for the most part where another thing is that is acted on.
+
+    They are what is left of a thing that was not followed whole, of the object, of shadows.
+    """
+    own = {thing.id for thing in job.plan.applied}
+    seen, inside, frames, taken = (np.zeros(256, np.int64) for _ in range(4))
+    for t, (labels, levels) in enumerate(zip(job.scene.labels, job.quadmask, strict=True)):
+        here = np.bincount(labels.ravel(), minlength=256)
+        seen, frames = seen + here, frames + (here > 0)
+        inside += np.bincount(labels[levels != Level.KEEP], minlength=256)
+        acted_on = [
+            job.masks[thing.id][t]
+            for thing in job.plan.applied
+            if thing.id in job.masks
+            and thing.action is not Action.VANISHES
+            and thing.frames[0] <= t < thing.frames[1]
+        ]
+        if acted_on:
+            taken += np.bincount(labels[_grown(np.logical_or.reduce(acted_on), _RIM_PX)], minlength=256)
+    small = (seen / np.maximum(frames, 1) < _LEFTOVER_SHARE * job.scene.labels[0].size) & (
+        inside > _ONLY_THERE * seen
+    )
+    part = taken > _PART_SHARE * seen
+    for track in job.scene.tracks:
+        part[track.label] &= track.id not in own
+    return small | part
+
+
+def cut_bystanders(job: Job, scraps: np.ndarray) -> dict[AffectedObject, Sprite]:
     """What moves, is not acted on, and is crossed by the object or its light: a view of each that shows it whole, with
-    its way through the clip as a path, so that what is hidden of it can be painted in."""
+    its way through the clip as a path, so that what is hidden of it can be painted in. ``scraps`` as they are found."""
     shaded = light_of(job.plan, job.masks, job.quadmask.primary.shape)
     gone = job.quadmask.primary | shaded
     acted_on = {thing.id for thing in job.plan.applied}
@@ -107,6 +139,7 @@ def cut_bystanders(job: Job) -> dict[AffectedObject, Sprite]:
         usual = float(np.median(track.areas_px[track.seen]))
         if (
             track.id in acted_on
+            or scraps[track.label]
             or usual < _SCRAP_SHARE * mask[0].size
             or (mask & shaded).sum() > 0.3 * mask.sum()
         ):

@@ -12,13 +12,10 @@ from aftermath.core import Box, Level
 from aftermath.render.base import Job, Progress, Rendered
 from aftermath.render.draft.backdrop import Backdrop, build_backdrop
 from aftermath.render.draft.grain import GrainField
-from aftermath.render.draft.layers import Layer, cut_bystanders, cut_layers, cut_sprites, paint
+from aftermath.render.draft.layers import Layer, cut_bystanders, cut_layers, cut_sprites, paint, scraps
 from aftermath.render.draft.nearest import View
 
 __all__ = ["Draft", "DraftRenderer", "prepare"]
-
-_SCRAP_SHARE = 0.0025  # of the picture
-_ONLY_THERE = 0.85  # of a track's pixels
 
 
 class DraftRenderer:
@@ -103,7 +100,8 @@ def prepare(job: Job, progress: Progress) -> Draft:
     """Build the plate and cut the layers; ``progress`` is told of this half now, of the other while frames are
     painted."""
     sprites = cut_sprites(job)
-    bystanders = cut_bystanders(job)
+    no_things = scraps(job)
+    bystanders = cut_bystanders(job, no_things)
     wanted: dict[int, Box] = {}
     for sprite in (*sprites.values(), *bystanders.values()):
         wanted[sprite.frame] = sprite.box.union(wanted.get(sprite.frame, sprite.box))
@@ -116,7 +114,7 @@ def prepare(job: Job, progress: Progress) -> Draft:
         "layers": [{"id": thing.id, "cut_from_frame": sprite.frame} for thing, sprite in sprites.items()],
         "grain_sigma": [round(float(s), 2) for s in backdrop.grain.sigma],
     }
-    return Draft(job, backdrop, layers, passing, _scraps(job), report, progress)
+    return Draft(job, backdrop, layers, passing, no_things, report, progress)
 
 
 @dataclass(frozen=True)
@@ -126,20 +124,6 @@ class _Kept:
     weight: np.ndarray
     rows: slice
     cols: slice
-
-
-def _scraps(job: Job) -> np.ndarray:
-    """Which labels are of tracks too small to be things, and seen hardly anywhere but in what changes, boolean (256,).
-
-    They are what is left of a thing that was not followed whole, of the object, of shadows.
-    """
-    seen, inside, frames = (np.zeros(256, np.int64) for _ in range(3))
-    for labels, levels in zip(job.scene.labels, job.quadmask, strict=True):
-        here = np.bincount(labels.ravel(), minlength=256)
-        seen, frames = seen + here, frames + (here > 0)
-        inside += np.bincount(labels[levels != Level.KEEP], minlength=256)
-    usual = seen / np.maximum(frames, 1)
-    return (usual < _SCRAP_SHARE * job.scene.labels[0].size) & (inside > _ONLY_THERE * seen)
 
 
 def _kept_things(job: Job, scraps: np.ndarray, t: int, levels: np.ndarray, view: View) -> _Kept | None:
