@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from aftermath.core import Action, AffectedObject
-from aftermath.render.draft.layers import Layer, paint
+from aftermath.core import Action, AffectedObject, Plan, Quadmask
+from aftermath.render.base import Job
+from aftermath.render.draft.layers import Layer, paint, scraps
+from scenes import frames_of, iou, passing
 
 PATH = {0: (40.0, 50.0), 1: (47.3, 52.6), 2: (58.9, 51.0)}
 
@@ -63,3 +65,22 @@ def test_the_corner_is_where_the_window_is_painted():
     left, top = layer.corner(0)
     assert (left, top) == (16, 25)
     assert np.array_equal(painted(layer, 0)[25 + 20, 16 + 20], np.rint(layer.color[20, 20]))
+
+
+def test_a_track_of_what_is_acted_on_under_another_name_is_no_bystander():
+    """What is raised above the ground seems to move before a moving camera: it must not be painted back."""
+    removal = passing()
+    track = max(removal.scene.tracks, key=lambda t: iou(removal.scene.mask(t), removal.drawn.mask("other")))
+    other = AffectedObject("standing-0", "thing", Action.FALLS, "stands", 0.7, (0, len(removal.clip)))
+
+    def found(mask: np.ndarray) -> np.ndarray:
+        plan = Plan(*removal.drawn.size, len(removal.clip), affected=(other,))
+        quadmask = Quadmask.from_masks(removal.primary, np.zeros_like(removal.primary))
+        job = Job(
+            removal.clip, quadmask, plan, removal.scene, {other.id: mask},
+            frames_of(removal.clip.frames), lambda: iter(quadmask),
+        )  # fmt: skip
+        return scraps(job)
+
+    assert found(removal.drawn.mask("other"))[track.label]
+    assert not found(np.zeros_like(removal.primary))[track.label]
