@@ -247,7 +247,7 @@ def test_the_background_goes_with_the_camera(kind):
         truth = ((moved - full) * scale_of(guide)).reshape(152, 232, 2)
         off = np.linalg.norm(guide.flow(before, after) - truth, axis=-1)
         behind = ~near(guide, *path(points, before), 14)
-        assert off[behind].mean() < 0.12 and np.percentile(off[behind], 99) < 0.4
+        assert off[behind].mean() < 0.12 and np.percentile(off[behind], 99) < 0.5
         step = (path(points, after) - path(points, before)) * scale_of(guide)
         inside = near(guide, *path(points, before), 9)
         assert np.abs(guide.flow(before, after)[inside] - step).max() < 1e-3
