@@ -429,8 +429,15 @@ class _View:
 
     def tracks_of(self, findings: list[_Finding], tracks: list[Track]) -> set[str]:
         """The tracks that are nothing but ``findings``, which do not move."""
-        still = np.logical_or.reduce([np.zeros_like(self.primary), *(finding.mask for finding in findings)])
-        return {track.id for track in tracks if still[self.scene.mask(track)].mean() > _SAME_SHARE}
+        if not findings:
+            return set()
+        still = np.logical_or.reduce([finding.mask for finding in findings])
+        masks = ((track.id, self.scene.mask(track)) for track in tracks)
+        return {
+            name
+            for name, mask in masks
+            if np.count_nonzero(mask & still) > _SAME_SHARE * np.count_nonzero(mask)
+        }
 
     def carried(self, thing: np.ndarray, frame: int) -> np.ndarray:
         """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W): it keeps its place beside the object."""
