@@ -290,6 +290,28 @@ def test_what_hides_part_of_the_objects_top_stands_on_it_and_falls(pan_px):
     assert [thing.action for thing in physical(kept)] == [Action.STAYS]
 
 
+@pytest.mark.parametrize("pan_px", [0, 60])
+def test_what_hides_all_of_the_objects_top_stands_on_it_and_falls(pan_px):
+    camera = np.tile(np.eye(3), (32, 1, 1))
+    camera[:, 0, 2] = np.linspace(0, -pan_px, 32)
+    post = Thing(line((0, 150, 118)), RED, (26, 44), round=False)
+    slab = Thing(line((0, 152, 84)), BLUE, (52, 28), round=False, shadow=0)
+    drawn = Drawn({"post": post, "slab": slab}, camera=camera if pan_px else None)
+    removal = Removal(drawn, "post")
+    (thing,) = physical(removal)
+    assert thing.action is Action.FALLS and thing.applied
+    found, truth = removal.reasoning.masks[thing.id], drawn.mask("slab")
+    assert min(iou(found[t], truth[t]) for t in (0, 15, 31)) > 0.8
+
+
+@pytest.mark.parametrize("base", [104, 112, 130])
+def test_what_is_wider_and_stands_behind_stands_on_nothing(base):
+    behind = Thing(line((0, 150, base - 30)), BLUE, (60, 60), round=False, shadow=0)
+    post = Thing(line((0, 150, 118)), RED, (26, 44), round=False)
+    drawn = Drawn({"behind": behind, "post": post})
+    assert in_the_outline(drawn.clip.frames[0], drawn.mask("post")[0]) == []
+
+
 def test_ground_seen_through_a_hollow_object_stands_on_nothing():
     floor = np.random.default_rng(4).uniform(90, 160, (30, 40, 3)).astype(np.float32)
     image = np.clip(cv2.resize(floor, (160, 120), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)

@@ -16,8 +16,8 @@ from aftermath.reason.events import Cause, Event, Mover, find_event, whole_cente
 from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.light import BLUR_PX, Light
 from aftermath.reason.paths import falling_path, going_on_path
-from aftermath.reason.standing import drop_below, in_the_outline, standing_on
-from aftermath.reason.still import followed
+from aftermath.reason.standing import drop_below
+from aftermath.reason.support import Support
 from aftermath.scene.base import CameraKind, Scene, Track
 from aftermath.scene.sprites import best_frame
 from aftermath.scene.tracks import difference
@@ -27,10 +27,6 @@ __all__ = ["MotionReasoner"]
 _MAX_THINGS = 40
 _OFFER_CONFIDENCE = 0.25
 _STANDS_CONFIDENCE = 0.7
-_KNOWN_SHARE, _SAME_SHARE = 0.3, 0.6  # of its pixels
-_LOOKS, _LOOKS_MOVING = 3, 5  # frames in which it is looked for, before a still camera and a moving one
-_STANDS_OVERLAP = 0.5  # intersection over union with what another look shows
-_RESTS, _RESTS_MOVING = 0.2, 0.4  # of the object: above the ground it drifts before a moving camera
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
 _SAME_LOOK, _SAME_SIZE = 0.5, 1.5  # Bhattacharyya distance; it may be half hidden, but not grow much
@@ -70,7 +66,8 @@ class MotionReasoner:
         light = view.light(attached, things)
         findings = [view.told(hint, number) for number, hint in enumerate(hints)]
         standing = view.standing(findings)
-        settled = {finding.thing.id for finding in findings} | view.tracks_of(standing, things)
+        still = view.support.tracks_of([finding.mask for finding in standing], things)
+        settled = {finding.thing.id for finding in findings} | still
         findings += standing
         progress(1, 4)
         findings += view.struck([t for t in things if t.id not in settled], findings)
@@ -114,6 +111,7 @@ class _View:
         self.picture_height_m = picture_height_m
         self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
         self.kinds = Light(clip, primary, scene, self.object)
+        self.support = Support(clip, primary, scene, self.object)
         self.cast: np.ndarray | None = None  # the object's shadow, boolean (T, H, W), once it is found
 
     def mover(self, track: Track) -> Mover:
@@ -279,7 +277,7 @@ class _View:
         on, under = Box.of_mask(thing), Box.of_mask(self.primary[t])
         if on is None or under is None:
             return 0.0
-        if self.object_rests():
+        if self.support.rests:
             return drop_below(thing, self.primary[t])
         if under.y1 > on.y1:
             return under.y1 - on.y1
@@ -287,12 +285,6 @@ class _View:
         if shadow is not None and shadow.center[1] > on.y1:
             return shadow.center[1] - on.y1
         return self.clip.height - on.y0
-
-    def object_rests(self) -> bool:
-        """Whether the object keeps its place through the clip."""
-        centers = self.object.centers[np.isfinite(self.object.centers[:, 0])]
-        least = _RESTS if self.scene.camera.kind is CameraKind.STILL else _RESTS_MOVING
-        return bool(np.ptp(centers, axis=0).max(initial=0) < least * self.object.size_px)
 
     def light(self, attached: list[Track], things: list[Track]) -> list[_Finding]:
         """The object's shadow, reflection and glow."""
@@ -363,101 +355,32 @@ class _View:
         if label:
             return self.scene.labels == label, f"track-{label}"
         # what stands on the object is looked for first: its outline is surer than one grown from a single pixel
-        standing = self.stands_at(hint.frame, x, y) if self.object_rests() else None
+        standing = self.support.at(hint.frame, x, y)
         if standing is not None:
-            return self.carried(standing, hint.frame), None
+            return standing, None
         return (np.zeros_like(self.primary) if hint.mask is None else hint.mask), None
-
-    def stands_at(self, frame: int, x: int, y: int) -> np.ndarray | None:
-        """What stands on the object at a pixel of a frame, boolean (H, W)."""
-        image, primary = self.clip.frames[frame], self.primary[frame]
-        found = next((thing for thing in in_the_outline(image, primary) if thing[y, x]), None)
-        if found is None:
-            touches = standing_on(image, primary)
-            found = touches if touches is not None and touches[y, x] else None
-        return found
 
     def standing(self, known: list[_Finding]) -> list[_Finding]:
         """Things that stand on an object that keeps its place: they lose their support."""
-        shown = np.flatnonzero(self.primary.any(axis=(1, 2)))
-        if not self.object_rests() or not shown.size:
-            return []
-        num_looks = _LOOKS if self.scene.camera.kind is CameraKind.STILL else _LOOKS_MOVING
-        looks = [int(t) for t in shown[np.unique(np.linspace(0, len(shown) - 1, num_looks).astype(int))]]
-        seen = [in_the_outline(self.clip.frames[t], self.primary[t]) for t in looks]
-        found: list[_Finding] = []
-        for t, things in zip(looks, seen, strict=True):
-            for thing in things:
-                if self.is_known(thing, t, [*known, *found]):
-                    continue
-                mask = self.seen_again_at(thing, t, dict(zip(looks, seen, strict=True)))
-                if mask is None:
-                    continue
-                mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
-                why = "stands on the object, part of whose top it hides, and would lose its support"
-                event = Event(Action.FALLS, int(shown[0]), why, _STANDS_CONFIDENCE)
-                found.append(self.finding(f"standing-{len(found)}", mover, event))
-        return found
-
-    def seen_again_at(
-        self, thing: np.ndarray, frame: int, looks: dict[int, list[np.ndarray]]
-    ) -> np.ndarray | None:
-        """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W), each as the nearest of ``looks`` shows it;
-        None where no other of them shows it."""
-        mask = self.carried(thing, frame)
-        again = {
-            t: other
-            for t, others in looks.items()
-            for other in others
-            if t != frame and _overlap(mask[t], other) > _STANDS_OVERLAP
-        }
-        if not again and len(looks) > 1:
-            return None
-        if self.scene.camera.kind is not CameraKind.STILL:
-            masks = {frame: mask} | {t: self.carried(other, t) for t, other in again.items()}
-            for t in range(len(mask)):
-                mask[t] = masks[min(masks, key=lambda f: abs(f - t))][t]
-        return mask
-
-    def is_known(self, thing: np.ndarray, frame: int, known: list[_Finding]) -> bool:
-        """Whether ``thing`` boolean (H, W) is one of ``known``, or moves: that is judged by its motion."""
-        taken = [f.mask[frame] for f in known if f.thing.action is not Action.VANISHES]
-        # before a moving camera all that is raised above the ground seems to
-        if self.scene.camera.kind is CameraKind.STILL:
-            taken.append(self.scene.labels[frame] > 0)
-        return any(mask[thing].mean() > _KNOWN_SHARE for mask in taken)
-
-    def tracks_of(self, findings: list[_Finding], tracks: list[Track]) -> set[str]:
-        """The tracks that are nothing but ``findings``, which do not move."""
-        if not findings:
-            return set()
-        still = np.logical_or.reduce([finding.mask for finding in findings])
-        masks = ((track.id, self.scene.mask(track)) for track in tracks)
-        return {
-            name
-            for name, mask in masks
-            if np.count_nonzero(mask & still) > _SAME_SHARE * np.count_nonzero(mask)
-        }
-
-    def carried(self, thing: np.ndarray, frame: int) -> np.ndarray:
-        """``thing`` boolean (H, W) of one frame in all, boolean (T, H, W): it keeps its place beside the object."""
-        if self.scene.camera.kind is CameraKind.STILL:
-            return np.repeat(thing[None], len(self.clip), axis=0) & ~self.primary
-        return followed(self.clip.frames, thing, frame, self.scene.camera.to_plate) & ~self.primary
+        why = "stands on the object, part of whose top it hides, and would lose its support"
+        return [
+            self.falling(f"standing-{number}", mask, why, _STANDS_CONFIDENCE)
+            for number, mask in enumerate(self.support.standing(_places(known)))
+        ]
 
     def offered(self, known: list[_Finding]) -> list[_Finding]:
         """A thing that seems to stand on the object; the user decides. What the object leaves behind does not."""
-        if not self.object_rests():
+        mask = self.support.touching(_places(known))
+        if mask is None:
             return []
-        t = int(np.flatnonzero(self.primary.any(axis=(1, 2)))[0])
-        standing = standing_on(self.clip.frames[t], self.primary[t])
-        if standing is None or self.is_known(standing, t, known):
-            return []
-        mask = self.carried(standing, t)
-        mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
         why = "seems to stand on the object and would lose its support; nothing moves, so this is a guess"
-        finding = self.finding("standing", mover, Event(Action.FALLS, t, why, _OFFER_CONFIDENCE))
+        finding = self.falling("standing", mask, why, _OFFER_CONFIDENCE)
         return [replace(finding, thing=replace(finding.thing, applied=False))]
+
+    def falling(self, name: str, mask: np.ndarray, why: str, confidence: float) -> _Finding:
+        """What stands on the object, boolean (T, H, W), as it falls from the first frame that shows the object."""
+        mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
+        return self.finding(name, mover, Event(Action.FALLS, self.support.first, why, confidence))
 
     def noun(self, mask: np.ndarray) -> str:
         """A name a person understands: its colour."""
@@ -488,9 +411,9 @@ class _View:
         return tuple(points)
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two masks, boolean (H, W)."""
-    return np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other))
+def _places(findings: list[_Finding]) -> list[np.ndarray]:
+    """The masks of ``findings`` that are things, boolean (T, H, W) each."""
+    return [finding.mask for finding in findings if finding.thing.action is not Action.VANISHES]
 
 
 def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -22,6 +22,16 @@ _COMPACT_SHARE = 0.6  # of its convex hull
 _UNLIKE_GROUND, _UNLIKE_OBJECT = 0.5, 0.4  # Bhattacharyya distance
 _NO_GROUND, _GROUND = 0.27, 0.5  # of what lies along a side
 _END_PX, _ALIKE = 4, 12.0  # levels of Lab
+_CORNER_PX, _CORNER_SHARE, _TILT = (
+    2,
+    0.25,
+    0.4,
+)  # of the height, and of the width, of an object whose top is hidden
+_ARCH_PX, _ARCH_SHARE = (
+    2,
+    0.04,
+)  # of its width: how far a hidden top may rise over the line between its corners
+_FLAT_SHARE, _END_SHARE, _EDGE_PX = 0.3, 0.3, 4  # of the width and height of what hides it
 _OVER_SHARE = 0.25  # of the lower one's width: what stands on a thing stands over its middle
 
 
@@ -42,13 +52,71 @@ def in_the_outline(image: np.ndarray, primary: np.ndarray, storeys: int = 3) -> 
         if any(2 * np.count_nonzero(dent & other) > np.count_nonzero(dent) for other in found):
             continue
         thing = _in_dent(image, lab, primary, dent)
-        if thing is None:
-            continue
-        for upper in in_the_outline(image, thing, storeys - 1) if storeys > 1 else ():
-            if _is_over(upper, thing):
-                thing = thing | upper
-        found.append(thing & ~primary)
-    return found
+        if thing is not None:
+            found.append(_with_storeys(image, thing, storeys) & ~primary)
+    return found or [
+        _with_storeys(image, thing, storeys) & ~primary for thing in _on_covered_top(image, lab, primary)
+    ]
+
+
+def _with_storeys(image: np.ndarray, thing: np.ndarray, storeys: int) -> np.ndarray:
+    """``thing`` with what stands on it in turn, boolean (H, W)."""
+    for upper in in_the_outline(image, thing, storeys - 1) if storeys > 1 else ():
+        if _is_over(upper, thing):
+            thing = thing | upper
+    return thing
+
+
+def _on_covered_top(image: np.ndarray, lab: np.ndarray, primary: np.ndarray) -> list[np.ndarray]:
+    """What is as wide as the object or wider and hides all of its top: boolean (H, W), one at most.
+
+    It leaves no dent. But where a top is seen it is arched or narrower than the front; where it is hidden the object's
+    sides go straight up to the edge of what hides it, and that edge goes on past them. Of what is merely behind, the
+    object's top would cut the edge off.
+    """
+    box = Box.of_mask(primary)
+    assert box is not None
+    columns = np.arange(int(box.x0), int(box.x1))
+    top = primary[:, columns].argmax(axis=0)  # a mask of one piece has no empty column
+    ends = top[_CORNER_PX], top[-1 - _CORNER_PX]
+    chord = np.linspace(*ends, len(columns) - 2 * _CORNER_PX)
+    rise = (chord - top[_CORNER_PX : len(columns) - _CORNER_PX]).max()
+    if (
+        max(ends) - box.y0 > _CORNER_SHARE * box.height
+        or abs(ends[0] - ends[1]) > _TILT * box.width
+        or rise > max(_ARCH_PX, _ARCH_SHARE * box.width)
+    ):
+        return []
+    depth = max(4, round(0.06 * box.height))
+    above = np.arange(len(primary))[:, None]
+    strip = np.zeros_like(primary)
+    strip[:, columns] = (above < top) & (above >= top - depth)
+    thing = _in_dent(image, lab, primary, strip, below_px=round(box.width))
+    if thing is None or not _is_as_wide(thing, columns, depth) or not _goes_on_past(thing, columns, top):
+        return []
+    return [thing]
+
+
+def _is_as_wide(thing: np.ndarray, columns: np.ndarray, depth: int) -> bool:
+    """Whether ``thing`` boolean (H, W) rises over both ends of ``columns``, where ``depth`` pixels of it were given;
+    what is low and wide is rather a skirting behind."""
+    box = Box.of_mask(thing)
+    assert box is not None
+    heights = np.count_nonzero(thing[:, columns], axis=0)
+    least = max(depth + 2, _END_SHARE * box.height)
+    return box.height > _FLAT_SHARE * box.width and min(heights[_CORNER_PX], heights[-1 - _CORNER_PX]) > least
+
+
+def _goes_on_past(thing: np.ndarray, columns: np.ndarray, top: np.ndarray) -> bool:
+    """Whether the lower edge of ``thing`` boolean (H, W) goes on past both ends of the object's top: its first row
+    ``top`` int (N,) in each of its ``columns``."""
+    for way, end, level in ((-1, columns[0], top[_CORNER_PX]), (1, columns[-1], top[-1 - _CORNER_PX])):
+        beside = [x for x in end + way * np.arange(2, 7) if 0 <= x < thing.shape[1] and thing[:, x].any()]
+        for x in beside:
+            lowest = len(thing) - int(thing[::-1, x].argmax())
+            if abs(lowest - level) > _EDGE_PX + _TILT * abs(x - end):
+                return False
+    return True
 
 
 def _dents(primary: np.ndarray) -> list[np.ndarray]:
@@ -62,17 +130,23 @@ def _dents(primary: np.ndarray) -> list[np.ndarray]:
     return [labels == k for k in range(1, num) if stats[k, cv2.CC_STAT_AREA] >= _LEAST_DENT_AREA]
 
 
-def _in_dent(image: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.ndarray) -> np.ndarray | None:
-    """The outline of what stands in a dent, boolean (H, W); None where nothing does."""
+def _in_dent(
+    image: np.ndarray, lab: np.ndarray, primary: np.ndarray, dent: np.ndarray, below_px: int = 0
+) -> np.ndarray | None:
+    """The outline of what stands in a dent and reaches ``below_px`` below it at most: boolean (H, W); None where
+    nothing does."""
     at = Box.of_mask(dent)
     assert at is not None
     seed = cv2.erode(dent.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     seed = seed if np.count_nonzero(seed) >= _LEAST_DENT_AREA // 2 else dent
     tall, side = _TALL * max(at.width, 8), 0.8 * at.width + 12
     for _ in range(_TRIES):
-        rows, cols = Box(at.x0 - side, at.y1 - tall - 12, at.x1 + side, at.y1 + 2).slices(*dent.shape[::-1])
+        window = Box(at.x0 - side, at.y1 - tall - 12, at.x1 + side, at.y1 + below_px + 2)
+        rows, cols = window.slices(*dent.shape[::-1])
         left, bottom = at.x0 - cols.start, at.y1 - rows.start
-        likely = Box(left - 0.5 * at.width - 3, bottom - tall, left + 1.5 * at.width + 3, bottom + 1)
+        likely = Box(
+            left - 0.5 * at.width - 3, bottom - tall, left + 1.5 * at.width + 3, bottom + below_px + 1
+        )
         ground = primary[rows, cols] | _like_beside(lab[rows, cols], left, left + at.width)
         cut = _cut(image[rows, cols], seed[rows, cols], ground, likely)
         if cut is None:
