@@ -161,6 +161,7 @@ def test_a_bad_folder_is_one_line(clips: Path, cli_here: Cli, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_killed_run_and_a_killed_worker(clips: Path, cli: Cli, environment: dict[str, str], tmp_path: Path):
     """A worker that ends by itself costs its clip; a killed run leaves no process, and the next one goes on."""
     jobs = listed(clips, *({**GOOD, "out": f"{number}.mp4", "seed": number} for number in range(4)))
@@ -207,6 +208,7 @@ def until(ready: Any, limit_s: float = 60) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_a_worker_loads_its_model_once(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In two passes too, and a clip with another seed gets what it gets alone."""
     pytest.importorskip("diffusers", reason="the extra void is not installed")
@@ -259,6 +261,7 @@ def test_without_ray_the_extra_is_named(
         assert 'pip install ".[scale]"' in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra scale is not installed")
 def test_on_ray_the_files_are_the_same(
     clips: Path, cli_here: Cli, environment: dict[str, str], tmp_path: Path

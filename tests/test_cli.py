@@ -270,6 +270,7 @@ def test_any_size(
     assert [frame.shape for frame in frames(tmp_path / "out.mp4")] == [(height, width, 3)] * size[2]
 
 
+@pytest.mark.long
 def test_a_thousand_frames(cli: Cli, make_clip: Callable[..., Path], tmp_path: Path) -> None:
     clip = make_clip("long.mp4", 64, 48, 1000)
     levels = np.full((48, 64), 255, np.uint8)

@@ -41,6 +41,7 @@ def test_no_output_is_kept():
     assert NOTEBOOK.stat().st_size < 20_000
 
 
+@pytest.mark.long
 def test_it_runs_from_a_clone(tmp_path: Path):
     folder = tmp_path / "notebooks"
     folder.mkdir()

@@ -69,7 +69,19 @@ def finished(whole: Result, clip: Path, tmp_path: Path) -> Result:
 
 @pytest.mark.parametrize(
     ("stage", "done"),
-    [("read", 3), ("scene", 2), ("quadmask", 5), ("output", 1), ("output", 12), ("side_by_side", 4)],
+    [
+        ("output", 1),
+        *(
+            pytest.param(stage, done, marks=pytest.mark.long)
+            for stage, done in (
+                ("read", 3),
+                ("scene", 2),
+                ("quadmask", 5),
+                ("output", 12),
+                ("side_by_side", 4),
+            )
+        ),
+    ],
 )
 def test_after_a_kill_the_same_command_gives_the_same_bytes(
     clip: Path, tmp_path: Path, undisturbed: dict[str, bytes], stage: str, done: int
@@ -179,7 +191,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_can_be_continued(
     assert made(again) == undisturbed
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_the_command_line_stops_with_one_line(
     make_clip: Callable[..., Path], tmp_path: Path, environment: dict[str, str], kind: signal.Signals
 ) -> None:

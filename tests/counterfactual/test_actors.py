@@ -136,6 +136,7 @@ def test_foam_that_is_pressed_through_itself_is_rejected_without_a_word(
     assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_arms_and_foam_give_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     pairs = [Wanted(family, seed, 5, (64, 48)) for family, seed in (("actor", 9), ("soft", 10))]
     for pair in pairs:

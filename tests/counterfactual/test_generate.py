@@ -149,6 +149,7 @@ def test_what_is_no_pair_of_ours_is_in_the_way(cli_here: Cli, tmp_path: Path) ->
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_nothing_and_a_killed_run_goes_on_to_the_same_bytes(
     pairs: Path, cli: Cli, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def affected(levels: np.ndarray) -> np.ndarray:
 
 
 # the example that has everything: light, and a thing that stands on the object; benchmarks/masks.py has all four
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["support"])
 def test_affected_regions_fit_the_truth(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -95,6 +95,7 @@ def test_two_browsers_see_the_same_and_do_not_undo_each_other(server: Server, sc
     assert sum(job["kind"] == "mask" for job in state["jobs"]) <= 2 and state["mask"]["fresh"]
 
 
+@pytest.mark.long
 def test_a_killed_server_goes_on_with_its_queue(
     new_server: Callable[..., Server], scene: bytes, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_killed_server_goes_on_with_its_queue(
     assert "Traceback" not in "".join(second.told)
 
 
+@pytest.mark.long
 def test_what_is_stopped_stays_stopped_and_can_go_on(server: Server, scene: bytes) -> None:
     project = made(server, scene)
     at = f"{API}/projects/{project}"

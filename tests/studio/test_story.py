@@ -128,6 +128,7 @@ def window(chromium: Any, server: Server, shots: Path) -> Iterator[Page]:
     opened.page.context.close()
 
 
+@pytest.mark.long
 def test_the_whole_story(window: Page) -> None:
     page = window.page
     page.goto(window.server.address)

@@ -78,6 +78,7 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_a_small_model_learns_four_pairs_by_heart(pairs: Path, nano: Path, tmp_path: Path):
     recipe = nano_pass1(
         sizes=((HEIGHT, WIDTH),), num_frames=NUM_FRAMES, steps=150, batch=4, learning_rate=3e-3, warmup_steps=10,
@@ -108,38 +109,39 @@ def whole(pairs: Path, nano: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A run that nobody stopped, beside the latents that it made."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.raises(SystemExit) as left:
-        main([*command(pairs, nano, folder / "run", folder / "latents", 30), "--quiet"])
+        main([*command(pairs, nano, folder / "run", folder / "latents", 18), "--quiet"])
     assert left.value.code == 0
     return folder
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_gives_the_weights_of_one_that_was_not(
-    cli_here: Cli,
-    pairs: Path,
-    nano: Path,
-    whole: Path,
-    tmp_path: Path,
-    environment: dict[str, str],
-    stop: signal.Signals,
+@pytest.mark.long
+def test_a_run_stopped_twice_gives_the_weights_of_one_that_was_not(
+    cli_here: Cli, pairs: Path, nano: Path, whole: Path, tmp_path: Path, environment: dict[str, str]
 ):
-    words = command(pairs, nano, tmp_path / "killed", whole / "latents", 30)
-    process = subprocess.Popen([sys.executable, "-m", "aftermath", *words], env=environment)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed" / "checkpoints").glob("0000000[36]")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, stop)
-    assert process.wait() == (130 if stop is signal.SIGINT else -stop)
+    words = command(pairs, nano, tmp_path / "stopped", whole / "latents", 18)
+    for stop, left in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        begun = checkpoints(tmp_path / "stopped")
+        process = subprocess.Popen([sys.executable, "-m", "aftermath", *words], env=environment)
+        deadline = time.monotonic() + 120
+        while checkpoints(tmp_path / "stopped") == begun:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, stop)
+        assert process.wait() == left
     again = cli_here(*words, "--json")
     assert again.returncode == 0, again.stderr
-    assert 3 <= json.loads(again.stdout)["begun"] < 30
-    one, other = weights(whole / "run" / "model"), weights(tmp_path / "killed" / "model")
+    assert 6 <= json.loads(again.stdout)["begun"] < 18
+    one, other = weights(whole / "run" / "model"), weights(tmp_path / "stopped" / "model")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def checkpoints(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").glob("[0-9]" * 8)}
+
+
+@pytest.mark.long
 def test_a_vae_is_trained_and_a_transformer_of_our_own_on_it(cli_here: Cli, pairs: Path, tmp_path: Path):
     done = cli_here(
         "train", "nano_vae", str(pairs), "-o", str(tmp_path / "vae"), "--steps", "2", "--batch", "1", "--json",

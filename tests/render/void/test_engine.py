@@ -88,6 +88,7 @@ def test_what_a_model_said_of_the_scene_is_the_prompt(clip: Path, model: Path, t
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.long
 def test_the_published_weights_are_found_where_the_hub_keeps_them(
     cli: Cli, environment: dict[str, str], clip: Path, model: Path, tmp_path: Path
 ):

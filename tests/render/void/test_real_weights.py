@@ -72,6 +72,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_it_checks_paints_and_reports_and_goes_on_after_a_failure(samples: Path, tmp_path: Path):
     model = save_tiny_model(tmp_path / "model")
     wanted = ("--samples", samples, "--names", "none,ball", "--model", model, "--out", tmp_path / "out")
