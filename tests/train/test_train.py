@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -135,6 +136,45 @@ def test_a_run_stopped_twice_gives_the_weights_of_one_that_was_not(
     one, other = weights(whole / "run" / "model"), weights(tmp_path / "stopped" / "model")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.long
+def test_weights_divided_among_processes_learn_what_whole_ones_do(
+    pairs: Path, nano: Path, whole: Path, tmp_path: Path, environment: dict[str, str]
+):
+    """FSDP, stopped and gone on with, against two processes that have all weights each."""
+    divided = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_TRANSFORMER_CLS_TO_WRAP": "CogVideoXBlock",
+        "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+        "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    }
+
+    def run(
+        name: str, steps: int, program: Sequence[str | Path], **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        words = command(pairs, nano, tmp_path / name, whole / "latents", steps)
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        return subprocess.run(
+            [*launch, *program, *words, "--batch", "1"], env={**environment, "PYTHONWARNINGS": "", **more},
+            capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+
+    on_processors = [Path(__file__).with_name("on_processors.py")]
+    for name, steps, program, more in (
+        ("whole", 6, ["-m", "aftermath"], {}),
+        ("divided", 3, on_processors, divided),
+        ("divided", 6, on_processors, divided),
+    ):
+        done = run(name, steps, program, **more)
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "divided" / "checkpoints" / "00000006").glob("mean-*-of-2.pt"))) == 2
+    one, other = weights(tmp_path / "whole" / "model"), weights(tmp_path / "divided" / "model")
+    assert one.keys() == other.keys()
+    assert max(float((one[name].float() - other[name].float()).abs().max()) for name in one) < 1e-6
 
 
 def checkpoints(run: Path) -> set[str]:

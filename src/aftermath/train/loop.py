@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
+from torch.distributed.tensor import DTensor
 
 from aftermath.ahead import ahead
 from aftermath.errors import AftermathError, InputError, extra_needed
@@ -65,6 +68,11 @@ class Task(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the network as it stands, as a model that ``--model`` takes."""
+        ...
+
+    def holding(self, weights: dict[str, torch.Tensor]) -> AbstractContextManager[None]:
+        """While it lasts `validate` and `save` take ``weights``, those of `network` by their names, for the network:
+        of that, each process may hold a part alone."""
         ...
 
 
@@ -114,7 +122,7 @@ def _same_run(recipe: Recipe, folder: Path, identity: str) -> None:
         if names:
             told = ", ".join(f"{name} {before.get(name)} there and {now[name]} now" for name in names)
             raise InputError(f"{folder}: {told}", "a run goes on as it began", "write to another folder")
-    part = place.with_suffix(".part")
+    part = place.with_suffix(f".{os.getpid()}.part")  # every process of a run writes the same
     part.write_text(json.dumps(now, indent=1), "utf-8")
     part.replace(place)
 
@@ -125,15 +133,27 @@ class _Run:
     ) -> None:
         self._accelerator, self._task, self._recipe = accelerator, task, recipe
         self._folder, self._progress = folder, progress
-        self._trained = [p for p in task.network.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            self._trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
+            [p for p in task.network.parameters() if p.requires_grad],
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            betas=(0.9, 0.99),
         )
+        self._sharded = accelerator.distributed_type is DistributedType.FSDP
+        if self._sharded and not accelerator.is_fsdp2:
+            raise InputError(
+                "FSDP 1", "only its second version is supported", "set fsdp_version: 2 for accelerate"
+            )
+        if accelerator.distributed_type is DistributedType.DEEPSPEED:
+            _told_to_deepspeed(accelerator, recipe)
         self._network, self._optimizer = accelerator.prepare(task.network, optimizer)
+        # not those from before: where they are divided among the processes they are others now
+        self._trained = [p for p in self._network.parameters() if p.requires_grad]
         self._ema = EMAModel(self._trained, decay=recipe.ema, min_decay=0.0) if recipe.ema else None
         if self._ema is not None:
             self._ema.to(accelerator.device)
-            accelerator.register_for_checkpointing(self._ema)
+            if not self._sharded:  # of what is divided, accelerate would keep the first process' part alone
+                accelerator.register_for_checkpointing(self._ema)
         self._writer: Any = None
 
     def go(self) -> int:
@@ -144,9 +164,10 @@ class _Run:
 
             self._writer = SummaryWriter(str(self._folder / "logs"), purge_step=begun)
         self._progress("train", begun, recipe.steps)
-        if begun and accelerator.is_main_process and not (self._folder / "model").exists():
-            with self._averaged():  # the run was killed between its checkpoint and its model
-                self._write_model()
+        unwritten = begun > 0 and not (self._folder / "model").exists()
+        accelerator.wait_for_everyone()
+        if unwritten:  # the run was killed between its checkpoint and its model
+            self._write_model()
         batches, step = ahead(self._batches(begun)), begun
         try:
             for batch in batches:
@@ -227,6 +248,8 @@ class _Run:
             return 0
         try:
             self._accelerator.load_state(str(kept[-1]))
+            if self._sharded and self._ema is not None:
+                _load_part(self._ema, self._part_of_mean(kept[-1]))
         except Exception as error:  # whatever torch finds wrong with a file, it is that file
             raise InputError(
                 f"{kept[-1]}",
@@ -242,29 +265,38 @@ class _Run:
         with explained(target), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             accelerator.save_state(str(part), safe_serialization=False)
+            if self._sharded and self._ema is not None:
+                _save_part(self._ema, self._part_of_mean(part))
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 part.replace(target)
-                with self._averaged():
-                    self._write_model()
+            self._write_model()
+            if accelerator.is_main_process:
                 for old in self._checkpoints()[:-_KEPT]:
                     shutil.rmtree(old)
         accelerator.wait_for_everyone()
 
+    def _part_of_mean(self, checkpoint: Path) -> Path:
+        """Where this process keeps its part of the running mean, if the weights are divided."""
+        return checkpoint / f"mean-{self._accelerator.process_index}-of-{self._accelerator.num_processes}.pt"
+
     def _write_model(self) -> None:
         model, part, old = (self._folder / name for name in ("model", "model.part", "model.oldpart"))
-        shutil.rmtree(part, ignore_errors=True)
-        self._task.save(part)
-        if model.exists():
-            model.replace(old)
-        part.replace(model)
-        shutil.rmtree(old, ignore_errors=True)
+        with self._as_it_stands() as is_mine:
+            if not is_mine:
+                return
+            shutil.rmtree(part, ignore_errors=True)
+            self._task.save(part)
+            if model.exists():
+                model.replace(old)
+            part.replace(model)
+            shutil.rmtree(old, ignore_errors=True)
 
     def _validate(self, step: int) -> None:
-        if not self._accelerator.is_main_process:
-            return
         self._network.eval()
-        with self._averaged(), torch.no_grad():
+        with self._as_it_stands() as is_mine, torch.no_grad():
+            if not is_mine:
+                return
             sheet = self._task.validate(step)
         for name, value in sheet.numbers.items():
             self._writer.add_scalar(f"validation/{name}", value, step)
@@ -273,8 +305,18 @@ class _Run:
         with (self._folder / "validation.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **sheet.numbers}) + "\n")
 
-    def _averaged(self) -> _Averaged:
-        return _Averaged(self._ema, self._trained)
+    @contextmanager
+    def _as_it_stands(self) -> Iterator[bool]:
+        """While it lasts the task holds the mean of the weights, whole. All processes must come here, for what is
+        divided among them is put together; whether this one is to use it is given."""
+        is_mine = self._accelerator.is_main_process
+        with _averaged(self._ema, self._trained):
+            if not self._sharded:
+                yield is_mine
+                return
+            weights = self._accelerator.get_state_dict(self._network)
+            with self._task.holding(weights) if is_mine else nullcontext():
+                yield is_mine
 
 
 @contextmanager
@@ -302,20 +344,54 @@ def _undivided() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class _Averaged:
+@contextmanager
+def _averaged(ema: EMAModel | None, trained: list[torch.nn.Parameter]) -> Iterator[None]:
     """While it lasts the network holds the running mean of its weights."""
 
-    def __init__(self, ema: EMAModel | None, trained: list[torch.nn.Parameter]) -> None:
-        self._ema, self._trained = ema, trained
+    @torch.no_grad()
+    def exchange() -> None:  # one after the other: there is no room for a third set of all weights
+        for mean, weight in zip(
+            ema.shadow_params if ema is not None else (), trained, strict=ema is not None
+        ):
+            kept = weight.detach().clone()
+            weight.copy_(mean)
+            mean.copy_(kept)
 
-    def __enter__(self) -> None:
-        if self._ema is not None:
-            self._ema.store(self._trained)
-            self._ema.copy_to(self._trained)
+    exchange()
+    try:
+        yield
+    finally:
+        exchange()
 
-    def __exit__(self, *_: object) -> None:
-        if self._ema is not None:
-            self._ema.restore(self._trained)
+
+def _mine(mean: torch.Tensor) -> torch.Tensor:
+    """What this process holds of it."""
+    return mean.to_local() if isinstance(mean, DTensor) else mean
+
+
+def _save_part(ema: EMAModel, path: Path) -> None:
+    state = {**ema.state_dict(), "shadow_params": [_mine(mean) for mean in ema.shadow_params]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+
+
+@torch.no_grad()
+def _load_part(ema: EMAModel, path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    for mean, kept in zip(ema.shadow_params, state.pop("shadow_params"), strict=True):
+        _mine(mean).copy_(kept)
+    ema.load_state_dict(state)
+
+
+def _told_to_deepspeed(accelerator: Accelerator, recipe: Recipe) -> None:
+    """What DeepSpeed wants to know beforehand."""
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin.zero_stage == 3:
+        raise InputError("ZeRO 3", "the third stage is not supported here", "take the second, or FSDP 2")
+    known = plugin.deepspeed_config
+    known["train_micro_batch_size_per_gpu"] = recipe.batch
+    known["gradient_accumulation_steps"] = recipe.accumulate
+    known["gradient_clipping"] = recipe.clip_gradient
 
 
 def _share(step: int, recipe: Recipe) -> float:

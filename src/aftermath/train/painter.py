@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
 
 from aftermath.render.void import conditioning
 from aftermath.render.void.noise import degrade
@@ -18,9 +20,10 @@ from aftermath.train.loop import Sheet
 from aftermath.train.order import Order, step_seed
 from aftermath.train.recipe import Recipe
 
-__all__ = ["PainterLoss", "PainterTask"]
+__all__ = ["PainterLoss", "PainterTask", "add_lora"]
 
 _TRIED_STEPS = 8
+_LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 _SHOWN = (0, 12, 24, 36, 48)  # frames of a sheet
 
 
@@ -161,6 +164,29 @@ class PainterTask:
     def save(self, folder: Path) -> None:
         """See `Task`."""
         self._write(folder)
+
+    @contextmanager
+    def holding(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+        """See `Task`."""
+        divided = self._pipe.transformer
+        whole = cast(Any, CogVideoXTransformer3DModel.from_config(divided.config))
+        if self._recipe.lora_rank:
+            add_lora(whole, self._recipe.lora_rank)
+        prefix = "transformer."
+        whole.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items()})
+        self._pipe.register_modules(transformer=whole.to(self._pipe.vae.device))
+        try:
+            yield
+        finally:
+            self._pipe.register_modules(transformer=divided)
+
+
+def add_lora(transformer: Any, rank: int) -> None:
+    """Give ``transformer`` a low-rank addition, which alone is trained (peft; Hu et al. 2021)."""
+    from peft import LoraConfig
+
+    transformer.requires_grad_(requires_grad=False)
+    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_LORA_LAYERS)))
 
 
 def _crop(

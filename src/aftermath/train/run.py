@@ -31,7 +31,7 @@ from aftermath.train.latents import Latents
 from aftermath.train.linear import begin_copying, begin_linear, resized
 from aftermath.train.loop import Progress, fit
 from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
-from aftermath.train.painter import PainterTask
+from aftermath.train.painter import PainterTask, add_lora
 from aftermath.train.recipe import Part, Recipe
 from aftermath.train.vae import VaeTask
 
@@ -40,7 +40,6 @@ __all__ = ["Trained", "train"]
 _LOOKED_AT = 24  # videos whose principal components a new VAE takes
 _FRAMES_LOOKED_AT = 17
 _EMBEDDED_AT_ONCE = 500  # at 4 MB each
-_LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _painter(
     if recipe.checkpointing:
         pipe.transformer.enable_gradient_checkpointing()
     if recipe.lora_rank:
-        _add_lora(pipe, recipe.lora_rank)
+        add_lora(pipe.transformer, recipe.lora_rank)
     pipe.vae.requires_grad_(requires_grad=False)
     write = _Writer(pipe, recipe, model, offline)
     return PainterTask(pipe, latents, tried, embeds, recipe, write)
@@ -202,13 +201,6 @@ def _embeds(model: str, captions: list[str], folder: Path, offline: bool) -> Cal
 def _no_embeds(pipe: VoidPipeline) -> Callable[[str], torch.Tensor]:
     nothing = torch.zeros(1, 1, int(pipe.transformer.config["text_embed_dim"]))
     return lambda _: nothing
-
-
-def _add_lora(pipe: VoidPipeline, rank: int) -> None:
-    from peft import LoraConfig
-
-    pipe.transformer.requires_grad_(requires_grad=False)
-    pipe.transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_LORA_LAYERS)))
 
 
 class _Writer:

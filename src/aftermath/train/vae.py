@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -142,6 +144,19 @@ class VaeTask:
             self._vae.register_to_config(scaling_factor=round(1 / float(spread), 4))
         self._vae.save_pretrained(folder / "vae")
         self._vae.register_to_config(scaling_factor=used)  # while training it must not move
+
+    @contextmanager
+    def holding(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+        """See `Task`."""
+        divided = self._vae
+        whole = cast(Any, AutoencoderKLCogVideoX.from_config(divided.config))
+        prefix = "vae."
+        whole.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items()})
+        self._vae = whole.to(divided.device)
+        try:
+            yield
+        finally:
+            self._vae = divided
 
 
 def _mask_of(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
