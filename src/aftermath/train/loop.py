@@ -314,7 +314,7 @@ class _Run:
             if not self._sharded:
                 yield is_mine
                 return
-            weights = self._accelerator.get_state_dict(self._network)
+            weights: dict[str, Any] = self._accelerator.get_state_dict(self._network)
             with self._task.holding(weights) if is_mine else nullcontext():
                 yield is_mine
 
@@ -386,6 +386,7 @@ def _load_part(ema: EMAModel, path: Path) -> None:
 def _told_to_deepspeed(accelerator: Accelerator, recipe: Recipe) -> None:
     """What DeepSpeed wants to know beforehand."""
     plugin = accelerator.state.deepspeed_plugin
+    assert plugin is not None
     if plugin.zero_stage == 3:
         raise InputError("ZeRO 3", "the third stage is not supported here", "take the second, or FSDP 2")
     known = plugin.deepspeed_config
