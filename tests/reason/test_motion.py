@@ -312,6 +312,11 @@ def test_what_is_wider_and_stands_behind_stands_on_nothing(base):
     assert in_the_outline(drawn.clip.frames[0], drawn.mask("post")[0]) == []
 
 
+def test_on_what_the_picture_cuts_off_above_stands_nothing():
+    drawn = Drawn({"post": Thing(line((0, 150, 18)), RED, (26, 44), round=False)})
+    assert in_the_outline(drawn.clip.frames[0], drawn.mask("post")[0]) == []
+
+
 def test_ground_seen_through_a_hollow_object_stands_on_nothing():
     floor = np.random.default_rng(4).uniform(90, 160, (30, 40, 3)).astype(np.float32)
     image = np.clip(cv2.resize(floor, (160, 120), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)

@@ -22,15 +22,10 @@ _COMPACT_SHARE = 0.6  # of its convex hull
 _UNLIKE_GROUND, _UNLIKE_OBJECT = 0.5, 0.4  # Bhattacharyya distance
 _NO_GROUND, _GROUND = 0.27, 0.5  # of what lies along a side
 _END_PX, _ALIKE = 4, 12.0  # levels of Lab
-_CORNER_PX, _CORNER_SHARE, _TILT = (
-    2,
-    0.25,
-    0.4,
-)  # of the height, and of the width, of an object whose top is hidden
-_ARCH_PX, _ARCH_SHARE = (
-    2,
-    0.04,
-)  # of its width: how far a hidden top may rise over the line between its corners
+# of an object whose top is hidden: how far apart in height its corners may be, of its height and of its width,
+_CORNER_PX, _CORNER_SHARE, _TILT = 2, 0.25, 0.4
+# and how far that top may rise over the line between them, of its width
+_ARCH_PX, _ARCH_SHARE = 2, 0.04
 _FLAT_SHARE, _END_SHARE, _EDGE_PX = 0.3, 0.3, 4  # of the width and height of what hides it
 _OVER_SHARE = 0.25  # of the lower one's width: what stands on a thing stands over its middle
 
@@ -82,7 +77,8 @@ def _on_covered_top(image: np.ndarray, lab: np.ndarray, primary: np.ndarray) -> 
     chord = np.linspace(*ends, len(columns) - 2 * _CORNER_PX)
     rise = (chord - top[_CORNER_PX : len(columns) - _CORNER_PX]).max()
     if (
-        max(ends) - box.y0 > _CORNER_SHARE * box.height
+        box.y0 < _CORNER_PX  # it may go on above the picture
+        or max(ends) - box.y0 > _CORNER_SHARE * box.height
         or abs(ends[0] - ends[1]) > _TILT * box.width
         or rise > max(_ARCH_PX, _ARCH_SHARE * box.width)
     ):
