@@ -35,6 +35,7 @@ def test_it_is_small_and_says_what_it_is():
     }  # nothing that runs when it is read
 
 
+@pytest.mark.long
 def test_it_paints_what_changes_better_than_leaving_it(cli_here: Cli, tmp_path: Path):
     pair = load_pair(find_pairs(PAIR)[0])
     clip, mask, out = tmp_path / "clip.mp4", tmp_path / "mask.mkv", tmp_path / "out.mkv"

@@ -123,6 +123,7 @@ def test_the_removed_pixels_are_the_removed_s_box(pairs: Path) -> None:
                 assert len(x) == 0
 
 
+@pytest.mark.long
 def test_the_same_bytes_for_any_number_of_workers_and_a_finished_pair_is_kept(
     pairs: Path, cli: Cli, cli_here: Cli, tmp_path: Path
 ) -> None:

@@ -272,6 +272,7 @@ def half_size(clip: Path, target: Path) -> None:
     write_rgb_video(target, frames, probe(clip).frame_rate, crf=12)
 
 
+@pytest.mark.long
 def test_with_the_keyboard_alone_on_a_small_window(
     chromium: Any, new_server: Callable[..., Server], shots: Path, tmp_path: Path
 ) -> None:

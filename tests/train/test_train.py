@@ -214,6 +214,7 @@ def test_a_vae_is_trained_and_a_transformer_of_our_own_on_it(cli_here: Cli, pair
     assert run["render"]["passes"] == [{"number": 1, "steps": 1, "guidance": 1.0}]
 
 
+@pytest.mark.long
 def test_both_passes_of_the_published_shape_are_trained_and_painted_with(
     pairs: Path, tiny_model: Path, tmp_path: Path, cli_here: Cli
 ):

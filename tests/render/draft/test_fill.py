@@ -145,6 +145,7 @@ def test_several_holes_are_filled_each_from_its_own_surroundings() -> None:
     assert np.abs(ours.astype(float) - image)[hole].mean() < 5
 
 
+@pytest.mark.long
 def test_a_thin_strip_along_a_large_picture() -> None:
     y, x = np.mgrid[:1010, :1000]
     image = rgb(128 + 60 * np.sign(np.sin(0.5 * x + 0.3 * y)))

@@ -63,6 +63,7 @@ def test_a_clip_longer_than_the_window_and_of_odd_size(
     check(clip, output, result.quadmask, 94)
 
 
+@pytest.mark.long
 def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Path):
     def painted(name: str, **more: float) -> np.ndarray:
         options = dataclasses.replace(SMALL, model=str(model), fast=True, **more)  # 13 frames, not 85
