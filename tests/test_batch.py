@@ -81,6 +81,7 @@ def test_a_folder_of_clips_gives_what_remove_gives_and_is_kept(clips: Path, cli:
     assert {p.name for p, t in made.items() if p.stat().st_mtime_ns == t} == {"a.mp4", "table.mp4"}
 
 
+@pytest.mark.long
 def test_a_clip_that_fails_stops_no_other_and_is_tried_again(clips: Path, cli: Cli, tmp_path: Path) -> None:
     (clips / "bad.mp4").write_bytes(b"no film at all")
     out = tmp_path / "out"

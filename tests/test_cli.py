@@ -54,6 +54,7 @@ def test_the_same_command_again_says_that_nothing_was_done(cli_here: Cli, clip: 
     )
 
 
+@pytest.mark.long
 def test_mask_ends_with_the_command_that_goes_on(cli: Cli, clip: Path, tmp_path: Path) -> None:
     first = cli(
         "mask", clip, "--box", BOX, "--point", "!10,10", "--regions", "grid", "-o", tmp_path / "q.mkv"

@@ -252,6 +252,7 @@ def test_both_passes_of_the_published_shape_are_trained_and_painted_with(
     assert removed.returncode == 0, removed.stderr
 
 
+@pytest.mark.long
 def test_a_second_pass_keeps_the_first_that_painting_would_take(
     tiny_model: Path, pairs: Path, tmp_path: Path
 ):
@@ -275,6 +276,7 @@ def test_a_second_pass_keeps_the_first_that_painting_would_take(
     assert moved.abs().max() < 0.01
 
 
+@pytest.mark.long
 def test_a_lora_changes_little_and_is_merged_into_what_is_written(
     pairs: Path, tiny_model: Path, tmp_path: Path
 ):

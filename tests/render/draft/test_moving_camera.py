@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pytest
 
 from aftermath.core import Action, AffectedObject, PathPoint, Plan, Quadmask
 from aftermath.render.base import Job
@@ -30,6 +31,7 @@ def result() -> tuple[np.ndarray, Quadmask, Scene]:
     return np.stack(list(DraftRenderer().render(job, silent).frames)), quadmask, scene
 
 
+@pytest.mark.long
 def test_the_mat_is_not_torn():
     """Nothing changes at its edge: what is there is as sharp as the source in every frame."""
     frames, quadmask, _ = result()
