@@ -362,7 +362,7 @@ class _View:
 
     def standing(self, known: list[_Finding]) -> list[_Finding]:
         """Things that stand on an object that keeps its place: they lose their support."""
-        why = "stands on the object, part of whose top it hides, and would lose its support"
+        why = "stands on the object, some or all of whose top it hides, and would lose its support"
         return [
             self.falling(f"standing-{number}", mask, why, _STANDS_CONFIDENCE)
             for number, mask in enumerate(self.support.standing(_places(known)))
