@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,9 @@ __all__ = ["load_arrays", "save_arrays"]
 _BITS = "bits of "  # a packed array, beside its shape
 _SHAPE = "shape of "
 _CHUNK = 2**20
+# numpy reads a header by ast.literal_eval, which Python 3.11 fails at, now and then, in two threads at once:
+# "SystemError: AST constructor recursion depth mismatch"
+_READING = threading.Lock()
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -32,7 +36,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def load_arrays(path: Path, scratch: Path | None = None) -> dict[str, np.ndarray]:
     """Read back exactly what `save_arrays` wrote; large arrays are mapped from the folder ``scratch``, where given."""
     arrays: dict[str, np.ndarray] = {}
-    with np.load(path, allow_pickle=False) as file:
+    with _READING, np.load(path, allow_pickle=False) as file:
         for key in file.files:
             if key.startswith(_BITS):
                 name = key.removeprefix(_BITS)
