@@ -59,6 +59,7 @@ def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_a_folder_of_clips_gives_what_remove_gives_and_is_kept(clips: Path, cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     done = cli("batch", clips, "-o", out, *PLAIN, "--workers", 2, "--json")

@@ -211,6 +211,7 @@ def test_a_full_disk_is_told_and_what_came_is_kept(
     assert 0 < (to / f"{LARGE}.part").stat().st_size <= largest
 
 
+@pytest.mark.long
 def test_what_cannot_be_had_is_told_in_one_line(
     hub: Hub, cli: Cli, environment: dict[str, str], tmp_path: Path
 ) -> None:

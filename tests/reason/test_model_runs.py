@@ -203,6 +203,7 @@ def test_a_server_that_is_not_there_falls_back(by_motion: Path, folder: Path, ru
     assert (levels(folder / "out.mkv") == levels(by_motion / "mask.mkv")).all()
 
 
+@pytest.mark.long
 def test_a_fallback_stays_with_the_run_until_it_is_asked_afresh(
     by_motion: Path, folder: Path, run: Run
 ) -> None:

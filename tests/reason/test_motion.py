@@ -277,7 +277,7 @@ def standing_in_front(pan_px: float = 0) -> Drawn:
     return Drawn({"green": green, "table": table, "cup": cup}, camera=camera if pan_px else None)
 
 
-@pytest.mark.parametrize("pan_px", [0, 60])
+@pytest.mark.parametrize("pan_px", [0, pytest.param(60, marks=pytest.mark.long)])
 def test_what_hides_part_of_the_objects_top_stands_on_it_and_falls(pan_px):
     drawn = standing_in_front(pan_px)
     removal = Removal(drawn, "table")

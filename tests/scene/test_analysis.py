@@ -57,7 +57,7 @@ def test_a_moving_camera_keeps_still_things_still():
     assert np.median(steps, axis=0) == pytest.approx((10, 0), abs=0.5)  # 190 px in 19 frames, in the world
 
 
-@pytest.mark.parametrize("pan_px", [0, 40])
+@pytest.mark.parametrize("pan_px", [0, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("last", [False, True])
 def test_what_rests_for_nearly_all_of_a_clip_is_no_background(pan_px, last):
     """Three frames show the floor where a ball came to rest, or from where it left: it is one thing all the time."""

@@ -337,6 +337,7 @@ def test_bad_options_are_one_line(cli: Callable, tmp_path: Path) -> None:
         assert done.returncode == 2 and "give another with --port" in done.stderr
 
 
+@pytest.mark.long
 def test_a_hosted_demo_keeps_strangers_apart(
     new_server: Callable[..., Server], scene: bytes, tmp_path: Path
 ) -> None:
@@ -378,6 +379,7 @@ def test_a_removal_does_what_waits_to_be_looked_for(server: Server, scene: bytes
     assert [(job["kind"], job["state"]) for job in jobs[-2:]] == [("mask", "stopped"), ("remove", "done")]
 
 
+@pytest.mark.long
 def test_options_of_the_command_are_what_a_project_begins_with(
     new_server: Callable[..., Server], scene: bytes
 ) -> None:

@@ -381,6 +381,7 @@ def test_several_clips_are_several_projects(window: Page, tmp_path: Path) -> Non
     assert [told for told in window.complaints if "400" not in told] == []
 
 
+@pytest.mark.long
 def test_what_could_not_be_kept_is_not_shown(
     chromium: Any, new_server: Callable[..., Server], shots: Path, tmp_path: Path
 ) -> None:

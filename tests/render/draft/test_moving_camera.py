@@ -68,6 +68,7 @@ def test_what_shows_the_background_already_stays_as_it_is():
     assert (frames == source).all(axis=-1)[clear].mean() > 0.7
 
 
+@pytest.mark.long
 def test_what_stays_is_there_when_the_place_shows_its_background():
     """The blue disc was pushed away, so that later frames show the bare wall where it would rest."""
     clip, primary, pushed_at = filmed(passes=True, pushed=True), disc(), 12
