@@ -115,6 +115,22 @@ def test_only_usable_pixels_are_copied() -> None:
     assert (green[:, 1] - green[:, 0]).max() < 30
 
 
+@pytest.mark.parametrize("seed", [3, 5])  # with both a second vase once stood in the hole
+def test_no_thing_that_stands_apart_is_copied(seed: int) -> None:
+    red = (200, 40, 60)
+    noise = cv2.GaussianBlur(
+        np.random.default_rng(seed).normal(size=(160, 240)).astype(np.float32), (0, 0), 3
+    )
+    floor = np.clip(np.array((190, 180, 110)) + 12 * noise[..., None] / noise.std(), 0, 255).astype(np.uint8)
+    for x, y in ((30, 40), (60, 110), (120, 30), (200, 60), (205, 120), (100, 135), (25, 130)):
+        cv2.circle(floor, (x, y), 11, red, -1)
+        cv2.rectangle(floor, (x - 4, y - 18), (x + 4, y), red, -1)
+    hole = np.zeros(floor.shape[:2], bool)
+    hole[55:112, 100:170] = True
+    result = complete(hidden(floor, hole), hole, seed=seed)
+    assert np.abs(result[hole].astype(int) - red).max(axis=1).min() > 60
+
+
 def test_a_hole_larger_than_the_working_size_keeps_its_grain() -> None:
     noise = np.random.default_rng(1).standard_normal((520, 700))
     image = rgb(130 + 25 * cv2.GaussianBlur(noise, (0, 0), sigmaX=6, sigmaY=1.0) * 4)

@@ -15,6 +15,7 @@ import numpy as np
 from aftermath.errors import InputError
 from aftermath.render.draft.patches import match_hole, working_channels
 from aftermath.render.draft.shifts import ShiftMap
+from aftermath.render.draft.strangers import find_strangers
 from aftermath.scene.membrane import membrane, nearest_true
 
 __all__ = ["complete"]
@@ -28,6 +29,7 @@ _TILE_PX = 512  # a hole spread thinly over a large picture is done in tiles of 
 _OVERLAP_PX = 24  # each tile is solved this far into the next, which then sees no ragged end
 _MAX_SPARSE_PX = 1_000_000
 _SPARSE_SHARE = 0.25
+_LEAST_LEFT = 0.5  # of what may be copied, once what looks like nothing beside the hole is left out
 
 _Box = tuple[int, int, int, int]
 """y0, x0, y1, x1, pixels, half-open."""
@@ -110,6 +112,12 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
+def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``mask`` bool (h, w) at the larger ``shape`` (H, W)."""
+    size = (shape[1], shape[0])
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+
 def _groups(hole: np.ndarray) -> tuple[np.ndarray, list[_Box]]:
     """Holes that lie close together form a group: int (H, W) with its number, from 1, and its box."""
     reach = 2 * (max(hole.shape) // 128) + 1
@@ -166,9 +174,12 @@ def _invent(
         cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) for mask in (hole, usable)
     )
     channels = working_channels(image, hole, size)
-    matches = match_hole(
-        channels, small_hole > 0, small_usable > 0.999, rng, lambda share: report(0.7 * share)
-    )
+    copied = small_usable > 0.999
+    strangers = find_strangers(_to_uint8(channels[..., :3]), small_hole > 0, copied)
+    if np.count_nonzero(copied & ~strangers) >= _LEAST_LEFT * np.count_nonzero(copied):
+        copied &= ~strangers
+        usable = usable & ~_enlarged(strangers, hole.shape)
+    matches = match_hole(channels, small_hole > 0, copied, rng, lambda share: report(0.7 * share))
     shifts = ShiftMap(image, hole, usable)
     if matches is None or not shifts.valid.any():
         return _to_uint8(membrane(image, hole))
