@@ -10,11 +10,8 @@ from aftermath.core import Box
 __all__ = ["drop_below", "in_the_outline", "standing_on"]
 
 _LEAST_DENT_PX, _LEAST_DENT_AREA = 3, 12  # below, a mask is not that exact
-_TALL, _TALLER, _TRIES = (
-    2.5,
-    1.7,
-    3,
-)  # of a dent's width: how high a thing may rise above it, and how much more is tried
+# of a dent's width: how high a thing may rise above it, and how much more is tried, how often
+_TALL, _TALLER, _TRIES = 2.5, 1.7, 3
 _FILLED_SHARE = 0.75  # of a dent: what stands in it fills it
 _SMALLEST, _LARGEST = 0.02, 6.0  # of the object's visible part
 _DEPTH_SHARE = 0.02  # of the object's size: how deep a dent is no flaw of its mask
