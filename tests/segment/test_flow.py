@@ -421,3 +421,36 @@ def test_a_hole_that_is_there_from_the_start_stays_a_hole():
     clip = clip_of([paint(background, ring, RED, 150, 90)] * 12)
     mask = segment(clip, masks=(MaskPrompt(ring > 0.5),))
     assert overlap(mask, (ring > 0.5)[None]).min() > 0.9
+
+
+def test_what_comes_touches_and_goes_was_another_thing_though_it_looks_alike():
+    background = texture(HEIGHT, WIDTH)
+    pictures, truth, visitor = [], [], []
+    for t in range(44):
+        thing = (230 - 2 * t, 90 + 8 * np.sin(t / 4))
+        reach = min(1, t / 20, max(0, 1 - (t - 28) / 14))  # from frame 20 to 28 they touch
+        other = (30 + reach * (thing[0] - 64), 60 + reach * 22)
+        picture = paint(background, disc(*other, 20), RED, *other)
+        pictures.append(paint(picture, disc(*thing, 20), RED, *thing))
+        truth.append(disc(*thing, 20) > 0.5)
+        visitor.append((disc(*other, 20) > 0.5) & ~truth[-1])
+    truth = np.stack(truth)
+    mask = segment(clip_of(pictures), boxes=(box_round(230, 90, 20),))
+    scores = overlap(mask, truth)
+    assert scores.min() > 0.8
+    assert scores[31:].min() > 0.95
+    assert (mask & np.stack(visitor)).sum((1, 2)).max() < 0.2 * visitor[0].sum()
+
+
+def test_what_left_the_picture_is_not_found_again_in_another_thing_that_moves():
+    background = texture(HEIGHT, WIDTH)
+    pictures, truth = [], []
+    for t in range(30):
+        thing, other = (230 + 10 * t, 60), (90 + 50 * np.sin(t / 6), 120)
+        picture = paint(background, disc(*other, 20), RED, *other)
+        pictures.append(paint(picture, disc(*thing, 20), RED, *thing))
+        truth.append(disc(*thing, 20) > 0.5)
+    truth = np.stack(truth)
+    mask = segment(clip_of(pictures), boxes=(box_round(230, 60, 20),))
+    assert overlap(mask, truth)[:6].min() > 0.85
+    assert not mask[truth.sum((1, 2)) == 0].any()

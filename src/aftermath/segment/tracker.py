@@ -12,6 +12,7 @@ from aftermath.scene.optical_flow import dis_flow, warp
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
 from aftermath.segment.memory import Memory, Plate, Window, largest
+from aftermath.segment.others import beside_at_first, go_on, hides
 from aftermath.segment.search import find_again, find_shift
 from aftermath.segment.shapes import filled, grown
 
@@ -27,14 +28,21 @@ _REST = 0.02  # of its size: so much a thing at rest may seem to move, for what 
 _SLOW_PX, _SLOW_FRAMES = 1.0, 12  # what moves less than this is compared with a frame so long ago at most
 _SAME_SHARE = 0.9  # of the object must look as it did, or it is compared with the frame before
 _MARGIN_PX = 20
+_BARE, _BARE_FROM = 2.0, 0.4  # how much more what is surely the backdrop counts, and from how sure
+_ANOTHER = 2.5  # what speaks against another thing
+# of the object's size: where what comes up may be a part of it, and where an alike piece is one
+_NEAR, _CLOSE = 0.3, 0.3
+_ALIKE = 0.3  # a log ratio of colours
+_HELD, _SEAM_PX = 0.15, 5  # share of a piece that lies along another thing, and how far its border may be off
 _HOLE = 0.06  # of the object's area: holes below that are not holes
 _MIN_PX = 6  # pixels below which there is nothing to follow
 
 
 @dataclass
 class _Anchor:
-    """The frame that others are compared with, where the mask is known. ``camera`` and ``motion``: the homographies
-    from there to the last frame, of the scene and of the object; ``age``: frames since.
+    """The frame that others are compared with, where the mask is known, and what is another thing, bool (H, W) both.
+    ``camera`` and ``motion``: the homographies from there to the last frame, of the scene and of the object;
+    ``age``: frames since.
 
     A thing that moves by a third of a pixel in a frame is not seen to move at all, and its mask stays behind; so
     the frame before is the anchor only where things move enough, and else one some frames ago.
@@ -42,6 +50,7 @@ class _Anchor:
 
     image: np.ndarray
     mask: np.ndarray
+    others: np.ndarray
     camera: np.ndarray = field(default_factory=lambda: np.eye(3))
     motion: np.ndarray = field(default_factory=lambda: np.eye(3))
     age: int = 0
@@ -78,7 +87,7 @@ class Tracker:
         """
         bins = bins_of(image)
         return cls(
-            anchor=_Anchor(image, mask),
+            anchor=_Anchor(image, mask, beside_at_first(image, mask, plate, backdrop.noise)),
             bins=bins,
             mask=mask,
             backdrop=backdrop,
@@ -102,8 +111,9 @@ class Tracker:
         else:
             mask = self._carry(image, camera)
         if not self._plausible(image, mask):
-            mask = self._find(image)
-            self.anchor = _Anchor(image, mask)
+            others = self._others(image, np.zeros_like(mask), self.anchor.others)
+            mask = self._find(image, others)
+            self.anchor = _Anchor(image, mask, others & ~mask)
         self.lost = not mask.any()
         if self.lost:
             self.velocity = np.zeros(2)
@@ -127,25 +137,39 @@ class Tracker:
             min(box.x0, there.x0), min(box.y0, there.y0), max(box.x1, there.x1), max(box.y1, there.y1)
         )
         window = joint.grown(reach).slices(width, height)
-        back, carried, trust = self._carried(image, window, shift)
+        back, (carried, others), trust = self._carried(image, window, shift)
         motion = _motion(back, window, (carried > 0.5) & (trust > 0.5), camera)
         self.own.follow(motion @ np.linalg.inv(anchor.motion) if anchor.age else motion)
         self.resting = _apart_px(motion, camera, [box.center]) < _REST * max(box.width, box.height)
         own, in_front = self._looks_own(image, window), self._in_front(image, window)
         colour = self._colour(image, window)
+        hiding, another = hides(in_front), (others > 0.5) & (trust > 0.5)
+        own, in_front, colour = (
+            np.where(another, np.minimum(says, 0), says) for says in (own, in_front, colour)
+        )
         far = _far(carried > 0.5, float(np.linalg.norm(shift)))
         far *= np.where((in_front > 0.5) & (colour > 0), _LIKELY_FAR, 1)  # an arm may come out fast
         unchanged = self._unchanged(image, window, camera)
+        if self.backdrop.exact:  # the very backdrop: what else speaks for the object is chance
+            bare = np.clip((-in_front - _BARE_FROM) / (1 - _BARE_FROM), 0, 1)
+            own, colour, unchanged = (
+                np.where(says > 0, says * (1 - bare), says) for says in (own, colour, unchanged)
+            )
+            in_front = in_front - _BARE / _BACKDROP * bare
         evidence = (
             _COLOUR * colour
             + _BACKDROP * in_front
             + _CARRIED * (2 * carried - 1) * trust
+            - _ANOTHER * another
             + _OWN * own
             + _UNCHANGED * np.where(unchanged < 0, unchanged * (1 - own), unchanged)
             - far * (1 - own)
         )
         found = cut(evidence.astype(np.float32), edge_cost(image[window]), carried > 0.5)
-        found = self._settle(found, carried > 0.5, self._moved(motion, camera)[window])
+        alike = hides(in_front) & (colour > _ALIKE) & ~another & self.backdrop.exact
+        found = self._settle(
+            found, carried > 0.5, self._moved(motion, camera)[window], alike, grown(others > 0.5, 3)
+        )
         found = filled(_closed(found, in_front), _HOLE)
         mask = np.zeros_like(self.mask)
         mask[window] = found
@@ -153,22 +177,41 @@ class Tracker:
         anchor.camera, anchor.motion, anchor.age = camera, motion, anchor.age + 1
         slow = not shift.any() and _apart_px(motion, camera, _corners(box)) <= _SLOW_PX
         trusted = trust[carried > 0.5] > 0.5
-        alike = trusted.any() and trusted.mean() > _SAME_SHARE
-        if not (slow and alike and anchor.age < _SLOW_FRAMES):
-            self.anchor = _Anchor(image, mask)
+        unturned = trusted.any() and trusted.mean() > _SAME_SHARE
+        if not (slow and unturned and anchor.age < _SLOW_FRAMES):
+            still_others = self._others(image, mask, anchor.others)
+            at = another | (grown(others > 0.5, _SEAM_PX) & (carried < 0.3)) | ~self._near(mask)[window]
+            still_others[window] = (still_others[window] | another) & at & hiding & ~found
+            self.anchor = _Anchor(image, mask, still_others & ~mask)
         return mask
+
+    def _others(self, image: np.ndarray, mask: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """What is another thing in this frame and was ``before``, or comes up far from ``mask``; bool (H, W) all."""
+        if not self.backdrop.exact:
+            return np.zeros_like(mask)
+        whole = slice(0, image.shape[0]), slice(0, image.shape[1])
+        return go_on(hides(self._in_front(image, whole)), before, self._near(mask), self.area)
+
+    def _near(self, mask: np.ndarray) -> np.ndarray:
+        """The box of ``mask`` and what is close to it, anywhere where it is lost; bool (H, W) both."""
+        box = Box.of_mask(mask)
+        near = np.full_like(mask, box is None)
+        if box is not None:
+            near[box.grown(_NEAR * max(box.width, box.height)).slices(mask.shape[1], mask.shape[0])] = True
+        return near
 
     def _carried(
         self, image: np.ndarray, window: Window, shift: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The flow back to the anchor, float32 (h, w, 2), where it says that the object is, float32
-        (h, w), 0 to 1, and how far to trust that, 0 to 1.
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """The flow back to the anchor, float32 (h, w, 2), where it says that the object is and that other things
+        are, float32 (h, w) each, 0 to 1, and how far to trust that, 0 to 1.
 
         Two flows compete at each pixel, one that starts from rest and one from the object's own motion; the
         one that explains the pixel better wins.
         """
         now, last = image[window], self.anchor.image[window]
-        mask = self.anchor.mask[window].astype(np.float32)
+        others = self.anchor.others & self.backdrop.exact
+        things = [mask[window].astype(np.float32) for mask in (self.anchor.mask, others)]
         starts: list[np.ndarray | None] = [None]
         if np.linalg.norm(shift) > 2:
             starts.append(np.broadcast_to(-shift.astype(np.float32), (*now.shape[:2], 2)))
@@ -179,11 +222,13 @@ class Tracker:
             flows.append(back)
             beliefs.append(np.exp(-np.square(error / _MATCH)) + 1e-4)
         votes = [np.square(np.square(belief)) for belief in beliefs]
-        carried = np.average([warp(mask, back) for back in flows], axis=0, weights=votes)
+        object_, others = (
+            np.average([warp(thing, back) for back in flows], axis=0, weights=votes) for thing in things
+        )
         better = (
             flows[0] if len(flows) == 1 else np.where((votes[1] > votes[0])[..., None], flows[1], flows[0])
         )
-        return better, carried, np.max(beliefs, axis=0)
+        return better, (object_, others), np.max(beliefs, axis=0)
 
     def _looks_own(self, image: np.ndarray, window: Window) -> np.ndarray:
         """1 where a pixel looks as this part of the object did, 0 where nothing says so; float32 (h, w)."""
@@ -224,8 +269,16 @@ class Tracker:
         mask = self.anchor.mask.astype(np.uint8)
         return cv2.warpPerspective(mask, motion, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
 
-    def _settle(self, found: np.ndarray, carried: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Drop what does not hang together with the object, and what it left behind."""
+    def _settle(
+        self,
+        found: np.ndarray,
+        carried: np.ndarray,
+        moved: np.ndarray,
+        alike: np.ndarray,
+        beside_others: np.ndarray,
+    ) -> np.ndarray:
+        """Drop what does not hang together with the object, what it left behind, and what hangs on another thing; keep
+        what comes out close to it and is ``alike``. All bool (h, w)."""
         count, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
         if count > 1:
             areas = stats[:, cv2.CC_STAT_AREA]
@@ -233,7 +286,13 @@ class Tracker:
             along = np.bincount(labels[moved], minlength=count)
             keep = (overlap >= 0.2 * areas) & (along >= 0.3 * areas) & (areas >= 0.03 * areas[1:].max())
             main = 1 + int(np.argmax(areas[1:]))
+            held = np.bincount(labels[beside_others], minlength=count) / areas
+            reach = max(3, round(_CLOSE * float(areas[main]) ** 0.5))
+            close = np.bincount(labels[grown(labels == main, reach)], minlength=count) > 0
+            new = close & (np.bincount(labels[alike], minlength=count) > 0.5 * areas) & (held < _HELD / 3)
+            keep &= held < _HELD
             keep[main] = overlap[main] >= 0.2 * areas[main]
+            keep |= new & (areas >= 0.03 * areas[main]) & keep[main]
             keep[0] = False
             found = keep[labels]
         return found
@@ -275,13 +334,16 @@ class Tracker:
             window = box.slices(mask.shape[1], mask.shape[0])
             self.own.known[window] &= mask[window] | (self._in_front(image, window) > -0.5)
 
-    def _find(self, image: np.ndarray) -> np.ndarray:
-        """Look for the lost object in the whole picture; all False where it is not seen."""
+    def _find(self, image: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Look for the lost object in the whole picture but the ``others``, bool (H, W); all False where it is not
+        seen."""
         whole = slice(0, image.shape[0]), slice(0, image.shape[1])
         background = ColourModel(bins_of(np.clip(self.backdrop.colour, 0, 255).astype(np.uint8)))
         colour = self.model.against(background, bins_of(image))
         likely = _COLOUR * colour + _BACKDROP * self._in_front(image, whole)
         likely += _OWN * self._looks_own(image, whole)
+        around = grown(others, max(3, round(_CLOSE * self.area**0.5)))
+        likely = np.where(around, np.minimum(likely, -1), likely)
         found = find_again(likely, self.area, self.center)
         if found is None:
             return np.zeros(image.shape[:2], bool)
