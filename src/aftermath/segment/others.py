@@ -48,7 +48,8 @@ class _Shapes:
 
     def __init__(self, mask: np.ndarray) -> None:
         whole = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        _, self.labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+        self.labels = np.asarray(labels, np.int32)
         self.sizes = stats[:, cv2.CC_STAT_AREA]
 
     def count(self, mask: np.ndarray) -> np.ndarray:

@@ -45,7 +45,8 @@ def find_strangers(picture: np.ndarray, hole: np.ndarray, usable: np.ndarray) ->
     gap = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     whole = cv2.morphologyEx(foreign.astype(np.uint8), cv2.MORPH_OPEN, speck)
     whole = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, gap) * ~hole
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+    labels = np.asarray(pieces, np.int32)
     apart = stats[:, cv2.CC_STAT_AREA] >= _LEAST_PX
     apart[0] = False
     apart[np.unique(labels[_grown(hole, _TOUCHING_PX)])] = False  # its hidden part may well go on in the hole
