@@ -454,3 +454,23 @@ def test_what_left_the_picture_is_not_found_again_in_another_thing_that_moves():
     mask = segment(clip_of(pictures), boxes=(box_round(230, 60, 20),))
     assert overlap(mask, truth)[:6].min() > 0.85
     assert not mask[truth.sum((1, 2)) == 0].any()
+
+
+def test_pale_limbs_before_a_pale_floor_are_found_again_by_what_the_whole_clip_shows():
+    """A red thing with a limb pale as the floor, which it draws in and stretches out."""
+    floor = texture(HEIGHT, WIDTH, colour=(205, 203, 198), contrast=2)
+    floor[:50] = texture(50, WIDTH)
+    pictures, truth, limbs = [], [], []
+    for t in range(40):
+        x, out = 60 + 5 * t, 14 + 16 * np.cos(t / 3)
+        limb, body = square(x, 100 + out, 11), disc(x, 100, 24)
+        picture = paint(floor, limb, (212, 204, 196), x, 100 + out)
+        pictures.append(paint(picture, body, RED, x, 100))
+        truth.append(np.maximum(limb, body) > 0.5)
+        limbs.append(truth[-1] & (body < 0.5))
+    mask = segment(clip_of(pictures), masks=(MaskPrompt(truth[0]),))
+    truth, limbs = np.stack(truth), np.stack(limbs)
+    large = limbs.sum((1, 2)) > 200
+    assert large.sum() > 10
+    assert ((mask & limbs).sum((1, 2)) / limbs.sum((1, 2)).clip(1))[large].min() > 0.8
+    assert overlap(mask, truth).min() > 0.85

@@ -10,13 +10,14 @@ import numpy as np
 
 from aftermath.core import Box, Clip
 from aftermath.errors import InputError
-from aftermath.scene.base import Camera
+from aftermath.scene.base import Camera, CameraKind
 from aftermath.scene.camera import estimate_camera
 from aftermath.segment.base import PointPrompt, Progress, Prompts
 from aftermath.segment.contained import fill_contained
 from aftermath.segment.groups import BOX_SLACK, SAME_OBJECT
 from aftermath.segment.memory import between, settled
 from aftermath.segment.prompt_region import Surroundings, region_of_box, region_of_points, take_away
+from aftermath.segment.second_look import look_again
 from aftermath.segment.shapes import grown
 from aftermath.segment.tracker import Tracker
 
@@ -35,11 +36,12 @@ class _Object:
 
 @dataclass
 class _Work:
-    """What `segment` needs at every turn."""
+    """What `segment` needs at every turn. ``drawn``: frames on which the user said where the object ends."""
 
     clip: Clip
     camera: Camera
     progress: Progress
+    drawn: frozenset[int] = frozenset()
     done: int = 0
     steps: int = 1
     views: dict[int, Surroundings] = field(default_factory=dict)
@@ -49,6 +51,11 @@ class _Work:
             median, agreed = settled(self.clip.frames, frame, self.camera)
             self.views[frame] = Surroundings.of(self.clip.frames[frame], median, agreed)
         return self.views[frame]
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the camera does."""
+        return self.camera.kind is CameraKind.STILL
 
     def tick(self) -> None:
         self.done += 1
@@ -65,8 +72,9 @@ class FlowSegmenter:
         """See `Segmenter.segment`. A prompt on another frame that meets an object already followed corrects
         it there (the nearest prompted frame then decides); one that does not is a further object."""
         nothing_hidden = np.broadcast_to(False, (len(clip), clip.height, clip.width))
-        work = _Work(clip, estimate_camera(clip, nothing_hidden), progress)
-        work.steps = len(clip) * max(1, len(prompts.frames))
+        drawn = [p.frame for p in prompts.masks] + [p.frame for p in prompts.points if not p.positive]
+        work = _Work(clip, estimate_camera(clip, nothing_hidden), progress, frozenset(drawn))
+        work.steps = len(clip) * max(1, len(prompts.frames)) * (1 + work.stands_still)
         objects: list[_Object] = []
         for frame in prompts.frames:
             for mask in _prompted(work, prompts, frame):
@@ -162,6 +170,7 @@ def _followed(work: _Work, one: _Object) -> np.ndarray:
         return one.masks
     frames, count = work.clip.frames, len(work.clip)
     masks = np.zeros((count, work.clip.height, work.clip.width), bool)
+    others = np.zeros_like(masks)
     keys = sorted(one.known)
     for at, key in enumerate(keys):
         first = 0 if at == 0 else (keys[at - 1] + key) // 2 + 1
@@ -172,9 +181,13 @@ def _followed(work: _Work, one: _Object) -> np.ndarray:
             continue
         for direction, end in ((1, stop), (-1, first - 1)):
             tracker = Tracker.start(frames[key], one.known[key], *work.view(key).behind(one.known[key]))
+            others[key] = tracker.others
             for t in range(key + direction, end, direction):
                 masks[t] = tracker.step(frames[t], between(work.camera, t - direction, t))
+                others[t] = tracker.others
                 work.tick()
+    if work.stands_still and any(masks[key].any() for key in keys):
+        look_again(frames, masks, others, keys, work.drawn, work.tick)
     fill_contained(masks, keys)
     one.masks = masks
     return masks

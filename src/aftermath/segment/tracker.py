@@ -100,6 +100,11 @@ class Tracker:
             velocity=np.zeros(2),
         )
 
+    @property
+    def others(self) -> np.ndarray:
+        """What was last known to be another thing, bool (H, W); nothing before a camera that moves."""
+        return self.anchor.others & self.backdrop.exact
+
     def step(self, image: np.ndarray, camera: np.ndarray) -> np.ndarray:
         """The mask in the next frame; ``camera``: the homography from the last frame's pixels to its."""
         self.backdrop.follow(camera)
@@ -210,8 +215,7 @@ class Tracker:
         one that explains the pixel better wins.
         """
         now, last = image[window], self.anchor.image[window]
-        others = self.anchor.others & self.backdrop.exact
-        things = [mask[window].astype(np.float32) for mask in (self.anchor.mask, others)]
+        things = [mask[window].astype(np.float32) for mask in (self.anchor.mask, self.others)]
         starts: list[np.ndarray | None] = [None]
         if np.linalg.norm(shift) > 2:
             starts.append(np.broadcast_to(-shift.astype(np.float32), (*now.shape[:2], 2)))
