@@ -140,9 +140,9 @@ def test_what_is_left_of_a_ghost_is_not_moved():
     track[:12, 80:120, 160:200] = True
     track[12:, 80:90, 150:165] = True
     centers = np.where(np.arange(32)[:, None] < 12, (179.5, 99.5), (157.0, 84.5))
-    cause = Mover(np.zeros_like(track), np.zeros((32, 2)))
+    cause = Mover.of(np.zeros_like(track), np.zeros((32, 2)))
     gap = np.where(np.arange(32) < 10, 40.0, 2.0)
-    assert find_event(Mover(track, centers), Cause("the object", cause), gap) is None
+    assert find_event(Mover.of(track, centers), Cause("the object", cause), gap) is None
 
 
 def fallen_onto(top: float) -> Removal:
@@ -209,8 +209,8 @@ def test_what_passes_close_a_little_slower_is_left_alone():
     track = np.zeros((40, 180, 340), bool)
     for mask, at in zip(track, x, strict=True):
         mask[100:130, round(at) - 15 : round(at) + 15] = True
-    thing = Mover(track, np.stack([x, np.full(40, 114.5)], axis=1))
-    box = Mover(np.zeros_like(track), np.full((40, 2), (180.0, 60.0)))
+    thing = Mover.of(track, np.stack([x, np.full(40, 114.5)], axis=1))
+    box = Mover.of(np.zeros_like(track), np.full((40, 2), (180.0, 60.0)))
     gap = np.where(np.abs(np.arange(40) - 22.5) < 6, 4.0, 30.0)
     assert find_event(thing, Cause("the object", box), gap) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from aftermath.core import Action
 from aftermath.reason.kinematics import Contact, contacts, fall_of, fit_line, smooth_frames
 from aftermath.reason.paths import going_on_path
 
-__all__ = ["Cause", "Event", "Mover", "find_event", "whole_centers"]
+__all__ = ["CUT_PX", "Cause", "Event", "Mover", "find_event", "measured"]
 
 _REST_SPEED = 0.5  # px a frame: slower is at rest
 _MOVING_SPEED = 2.0  # slower than this, to be stopped and to come to rest look alike
@@ -20,25 +21,59 @@ _SETTLE_FRAMES = 4  # a change of motion must last this long
 _AREA_FRAMES = 4  # to either side: what a thing's size is compared with
 _TURN_SHARE, _TURN_SPEED = 0.3, 0.7  # of its speed, and px a frame: the least change that a blow makes
 _VELOCITY_FRAMES = 8
+_BESIDE = 0.5  # of the cause's size
+CUT_PX = 3  # on the picture's border
 
 
 @dataclass(frozen=True)
 class Mover:
-    """Something that moves: ``mask`` boolean (T, H, W) and ``centers`` float64 (T, 2) in plate pixels."""
+    """Something that moves, told by numbers alone: the pixels of all things of a long clip do not fit into memory.
 
-    mask: np.ndarray
+    ``centers`` float64 (T, 2) in plate pixels, NaN where it is not seen; ``areas`` (T,), its visible pixels;
+    ``cut`` boolean (T,): it reaches out of the picture; ``longest_px``: the picture's longer side.
+    """
+
     centers: np.ndarray
+    areas: np.ndarray
+    cut: np.ndarray
+    longest_px: int
 
-    @property
-    def areas(self) -> np.ndarray:
-        """Visible pixels in every frame, (T,)."""
-        return self.mask.sum(axis=(1, 2))
+    @classmethod
+    def of(cls, mask: np.ndarray, centers: np.ndarray) -> Mover:
+        """Measure ``mask``, boolean (T, H, W)."""
+        areas, edge = measured(mask.view(np.uint8))
+        return cls(centers, areas[:, 1], edge[:, 1] > CUT_PX, max(mask.shape[1:]))
 
-    @property
+    @cached_property
     def size_px(self) -> float:
         """Side of a square as large as it usually is."""
-        areas = self.areas
-        return float(np.sqrt(np.median(areas[areas > 0]))) if areas.any() else 0.0
+        return float(np.sqrt(np.median(self.areas[self.areas > 0]))) if self.areas.any() else 0.0
+
+    @cached_property
+    def whole_centers(self) -> np.ndarray:
+        """Its centres where it is seen as a whole: a half-hidden thing's centre is not its own."""
+        areas = np.where(self.areas > 0, self.areas, np.nan)
+        centers = self.centers.copy()
+        centers[self.cut] = np.nan  # an arm that comes in moves of its own will
+        areas[np.isnan(centers[:, 0])] = np.nan
+        for t in np.flatnonzero(np.isfinite(areas)):  # its size in the picture changes with its distance
+            share = areas[t] / np.nanmedian(areas[max(0, t - _AREA_FRAMES) : t + _AREA_FRAMES + 1])
+            if not 0.7 < share < 1.25:
+                centers[t] = np.nan
+        return centers
+
+
+def measured(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of each label, and those of them on the picture's border: int (T, 256) each.
+
+    ``labels`` uint8 (T, H, W); column n belongs to label n.
+    """
+    areas, edge = np.zeros((len(labels), 256), int), np.zeros((len(labels), 256), int)
+    for t, frame in enumerate(labels):
+        areas[t] = np.bincount(frame.ravel(), minlength=256)
+        for side in (frame[0], frame[-1], frame[:, 0], frame[:, -1]):
+            edge[t] += np.bincount(side, minlength=256)
+    return areas, edge
 
 
 @dataclass(frozen=True)
@@ -72,7 +107,9 @@ def find_event(
     together for long.
     """
     gap = np.where(np.arange(len(gap)) < cause.first, np.inf, gap)
-    trusted = whole_centers(thing)
+    if _comes_up_at(cause, thing, gap):
+        return None
+    trusted = thing.whole_centers
     touch = _touch_distance(thing, cause.mover, trusted)
     episodes = contacts(gap, touch)
     for episode in episodes:
@@ -80,25 +117,6 @@ def find_event(
         if event is not None:
             return event
     return None
-
-
-def whole_centers(thing: Mover) -> np.ndarray:
-    """Its centres where it is seen as a whole: a half-hidden thing's centre is not its own."""
-    areas = np.where(thing.areas > 0, thing.areas, np.nan)
-    centers = thing.centers.copy()
-    centers[_cut_by_border(thing.mask)] = np.nan
-    areas[np.isnan(centers[:, 0])] = np.nan
-    for t in np.flatnonzero(np.isfinite(areas)):  # its size in the picture changes with its distance
-        share = areas[t] / np.nanmedian(areas[max(0, t - _AREA_FRAMES) : t + _AREA_FRAMES + 1])
-        if not 0.7 < share < 1.25:
-            centers[t] = np.nan
-    return centers
-
-
-def _cut_by_border(mask: np.ndarray) -> np.ndarray:
-    """Boolean (T,): frames in which it reaches out of the picture; an arm that comes in moves of its own will."""
-    edge = mask[:, 0].sum(1) + mask[:, -1].sum(1) + mask[:, :, 0].sum(1) + mask[:, :, -1].sum(1)
-    return edge > 3
 
 
 def _touch_distance(thing: Mover, other: Mover, centers: np.ndarray) -> np.ndarray:
@@ -109,7 +127,7 @@ def _touch_distance(thing: Mover, other: Mover, centers: np.ndarray) -> np.ndarr
         way = np.stack([np.interp(np.arange(len(centers)), known, centers[known, i]) for i in (0, 1)], axis=1)
         step = np.diff(way - np.nan_to_num(other.centers), axis=0)
         relative[1:] = np.linalg.norm(step, axis=1)
-    relative = np.minimum(relative, 0.15 * max(thing.mask.shape[1:]))
+    relative = np.minimum(relative, 0.15 * thing.longest_px)
     return 3.0 + 0.03 * thing.size_px + 0.6 * relative
 
 
@@ -174,6 +192,13 @@ def _struck(
         "which stopped or deflected it"
     )
     return Event(Action.GOES_ON, changed, why, sure)
+
+
+def _comes_up_at(cause: Cause, thing: Mover, gap: np.ndarray) -> bool:
+    """Whether ``thing`` is first seen close to the cause, within the picture and after the cause was at work: then it
+    is a scrap of it, or came from behind it, and nothing tells what moved it."""
+    first = int(np.flatnonzero(thing.areas)[0])
+    return first > cause.first and not thing.cut[first] and gap[first] < _BESIDE * cause.mover.size_px
 
 
 def _steady(centers: np.ndarray, start: int, speed: float) -> bool:

@@ -12,13 +12,16 @@ from aftermath.core import Action, AffectedObject, Box, Category, Clip, PathPoin
 from aftermath.errors import InputError
 from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
-from aftermath.reason.events import Cause, Event, Mover, find_event, whole_centers
+from aftermath.reason.events import CUT_PX, Cause, Event, Mover, find_event, measured
 from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.light import BLUR_PX, Light
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below
 from aftermath.reason.support import Support
+from aftermath.reason.willing import starts_by_itself
+from aftermath.scene.analyse import plate_in_frame
 from aftermath.scene.base import CameraKind, Scene, Track
+from aftermath.scene.plate import outline_strength
 from aftermath.scene.sprites import best_frame
 from aftermath.scene.tracks import difference
 
@@ -29,6 +32,8 @@ _OFFER_CONFIDENCE = 0.25
 _STANDS_CONFIDENCE = 0.7
 _SURE_PX = 0.7  # what registration may leave unexplained before motion is doubted
 _MEETING_PX, _MEETING_FRAMES = 8, 12
+_BARE_SHARE = 0.6  # of the strength of the plate's edges
+_TOUCHER_SHARE = 0.1  # of a thing's area: what is smaller does not set it in motion
 _SAME_LOOK, _SAME_SIZE = 0.5, 1.5  # Bhattacharyya distance; it may be half hidden, but not grow much
 _LEFT_SHARE = 0.03  # of a thing: what differs from its rest by less is still at rest
 _DOT_SHARE = 0.0001  # of the picture: so little is no thing that a user could mean
@@ -109,36 +114,82 @@ class _View:
     def __init__(self, clip: Clip, primary: np.ndarray, scene: Scene, picture_height_m: float) -> None:
         self.clip, self.primary, self.scene = clip, primary, scene
         self.picture_height_m = picture_height_m
-        self.object = Mover(primary, mask_centers(primary, scene.camera.to_plate))
+        self.object = self.measured(primary)
         self.kinds = Light(clip, primary, scene, self.object)
         self.support = Support(clip, primary, scene, self.object)
         self.cast: np.ndarray | None = None  # the object's shadow, boolean (T, H, W), once it is found
 
-    def mover(self, track: Track) -> Mover:
-        """``track`` with its mask."""
-        return Mover(self.scene.mask(track), track.centers_px)
+    @cached_property
+    def movers(self) -> dict[int, Mover]:
+        """All tracks, by their labels."""
+        (areas, edge), longest = measured(self.scene.labels), max(self.clip.width, self.clip.height)
+        return {
+            t.label: Mover(t.centers_px, areas[:, t.label], edge[:, t.label] > CUT_PX, longest)
+            for t in self.scene.tracks
+        }
+
+    def measured(self, mask: np.ndarray) -> Mover:
+        """What a mask, boolean (T, H, W), marks."""
+        return Mover.of(mask, mask_centers(mask, self.scene.camera.to_plate))
 
     def struck(self, tracks: list[Track], known: list[_Finding]) -> list[_Finding]:
         """Things the object acted on, and things those act on in turn."""
-        causes = [Cause("the object", self.object)]
-        causes += [Cause(f.thing.noun, f.mover, f.thing.frames[0]) for f in known]
+        causes = [(Cause("the object", self.object), self.primary)]
+        causes += [(Cause(f.thing.noun, f.mover, f.thing.frames[0]), f.mask) for f in known]
         found: list[_Finding] = []
         waiting = list(tracks)
         while causes:
-            cause = causes.pop(0)
-            gap = gaps(self.scene.labels, cause.mover.mask)
+            cause, there = causes.pop(0)
+            gap = gaps(self.scene.labels, there)
             for track in list(waiting):
-                mover = self.mover(track)
-                event = find_event(mover, cause, gap[:, track.label], partial(self.leaves_rest, mover))
+                mover = self.movers[track.label]
+                event = find_event(mover, cause, gap[:, track.label], partial(self.leaves_rest, track))
                 if event is None:
                     continue
-                finding = self.finding(track.id, mover, event)
-                if self.scene.camera.residual_px > _SURE_PX:
-                    finding = _only_offered(finding)
-                found.append(finding)
                 waiting.remove(track)
-                causes.append(Cause(finding.thing.noun, mover, event.first))
+                mask = self.scene.mask(track)
+                if self.is_bare(mask, event.first):
+                    continue
+                finding = self.doubted(self.finding(track.id, mask, mover, event))
+                found.append(finding)
+                if finding.thing.applied:  # from a guess nothing follows
+                    causes.append((Cause(finding.thing.noun, mover, event.first), finding.mask))
         return found
+
+    def is_bare(self, mask: np.ndarray, first: int) -> bool:
+        """Whether ``mask``, boolean (T, H, W), is no thing but bare ground that the plate does not show: it has no
+        outline in the frame that shows it best before frame ``first``, and the plate has one there."""
+        t = best_frame(mask, self.primary, first)
+        if t is None:
+            return False
+        scene, size = self.scene, mask.shape[1:]
+        plate, _ = plate_in_frame(scene.plate, scene.seen, scene.camera.to_plate[t], size, scene.bend(t))
+        shown, hidden = (outline_strength(image, mask[t]) for image in (self.clip.frames[t], plate))
+        return shown < _BARE_SHARE * hidden
+
+    def doubted(self, finding: _Finding) -> _Finding:
+        """``finding``, or a guess where its motion may have another reason."""
+        if self.scene.camera.residual_px > _SURE_PX:
+            return _only_offered(finding, "the camera's motion is not fully explained here")
+        if finding.thing.action in (Action.GOES_ON, Action.STAYS):
+            start = self.starts_by_itself(finding)
+            if start is not None:
+                return _only_offered(
+                    finding, f"it set itself in motion at frame {start}, with nothing touching it"
+                )
+        return finding
+
+    def starts_by_itself(self, finding: _Finding) -> int | None:
+        """The frame in which a thing moves off of its own will; None where it never does."""
+        mover, gap = finding.mover, gaps(self.scene.labels, finding.mask)
+        least = _TOUCHER_SHARE * mover.size_px**2
+        touchers = [label for label, other in self.movers.items() if other.areas.max() > least]
+        gap[
+            :,
+            [label for label in range(256) if label not in touchers or f"track-{label}" == finding.thing.id],
+        ] = np.inf
+        near = np.minimum(gap.min(axis=1), gaps(self.primary.view(np.uint8), finding.mask)[:, 1])
+        return starts_by_itself(mover.whole_centers, near > _MEETING_PX, mover.size_px)
 
     def seen_again(self, findings: list[_Finding], tracks: list[Track]) -> list[_Finding]:
         """``findings`` with what goes behind the object for long and comes out again as another track: no thing comes
@@ -147,11 +198,14 @@ class _View:
         out = []
         for finding in findings:
             mask = finding.mask
+            last = np.flatnonzero(mask.any(axis=(1, 2)))[-1:]
             for track in tracks:
+                if track.id in taken or track.seen[: last.max(initial=0) + 1].any():
+                    continue
                 later = self.scene.mask(track)
-                if track.id not in taken and self.comes_out(mask, later):
+                if self.comes_out(mask, later):
                     taken.add(track.id)
-                    mask = mask | later
+                    mask, last = mask | later, np.flatnonzero(track.seen)[-1:]
             out.append(finding if mask is finding.mask else replace(finding, mask=mask))
         return out
 
@@ -173,12 +227,14 @@ class _View:
         alike = cv2.compareHist(old, new, cv2.HISTCMP_BHATTACHARYYA) < _SAME_LOOK
         return bool(alike and sizes[1] < _SAME_SIZE * sizes[0])
 
-    def leaves_rest(self, mover: Mover, changed: int) -> int:
-        """The first frame of those up to ``changed`` in which the thing does not look as it did at rest."""
-        rest = best_frame(mover.mask, self.primary, changed)
+    def leaves_rest(self, thing: Track | np.ndarray, changed: int) -> int:
+        """The first frame of those up to ``changed`` in which ``thing``, a track or a mask boolean (T, H, W), does not
+        look as it did at rest."""
+        mask = self.scene.mask(thing) if isinstance(thing, Track) else thing
+        rest = best_frame(mask, self.primary, changed)
         if rest is None or self.scene.camera.kind is not CameraKind.STILL:
             return changed
-        pose = cv2.dilate(mover.mask[rest].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        pose = cv2.dilate(mask[rest].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         border = np.ones((2 * BLUR_PX + 1, 2 * BLUR_PX + 1), np.uint8)
         first = changed
         while first - 1 > rest:
@@ -189,31 +245,30 @@ class _View:
             first -= 1
         return first
 
-    def finding(self, name: str, mover: Mover, event: Event) -> _Finding:
-        """An event as an entry of the plan, with the path the thing would take."""
-        path = self.path(mover, event)
+    def finding(self, name: str, mask: np.ndarray, mover: Mover, event: Event) -> _Finding:
+        """What happened to the thing ``mask``, boolean (T, H, W), as an entry of the plan, with the path it would
+        take."""
+        path = self.path(mask, mover, event)
         thing = AffectedObject(
             id=name,
-            noun=self.noun(mover.mask),
+            noun=self.noun(mask),
             action=event.action,
             why=event.why,
             confidence=event.confidence,
             frames=(event.first, len(self.clip)),
-            box=self.source_box(
-                mover.mask, max(0, event.first - (event.action is Action.STAYS))
-            ),  # where it rests
+            box=self.source_box(mask, max(0, event.first - (event.action is Action.STAYS))),  # where it rests
             path=self.source_path(path),
         )
-        return _Finding(thing, mover.mask, mover)
+        return _Finding(thing, mask, mover)
 
-    def path(self, mover: Mover, event: Event) -> np.ndarray:
+    def path(self, mask: np.ndarray, mover: Mover, event: Event) -> np.ndarray:
         """Where its centre goes, float64 (T, 2) plate pixels, NaN where it is not moved."""
         num = len(self.clip)
         if event.action is Action.GOES_ON:
             return going_on_path(mover.centers, event.first, num)
         if event.action is Action.FALLS:
-            first = int(np.flatnonzero(mover.mask.any(axis=(1, 2)))[0]) if event.first == 0 else event.first
-            drop = self.drop(mover.mask[first], first)
+            first = int(np.flatnonzero(mover.areas)[0]) if event.first == 0 else event.first
+            drop = self.drop(mask[first], first)
             fall = fall_of(mover.centers, slice(0, first))
             rate = self.clip.frame_rate
             speed = 0.0 if fall is None else (fall.speed + fall.pull * (first - fall.frame)) * rate
@@ -233,10 +288,10 @@ class _View:
         if self.scene.camera.kind is not CameraKind.STILL:
             return None
         of_height = _GRAVITY_M_S2 * self.clip.height
-        movers = [self.mover(t) for t in self.scene.tracks if self.kinds.is_large_enough(t)]
+        movers = [self.movers[t.label] for t in self.scene.tracks if self.kinds.is_large_enough(t)]
         pulls = []
         for mover in [self.object, *movers[:_MAX_THINGS]]:
-            centers = whole_centers(mover)
+            centers = mover.whole_centers
             for stop in range(4, len(centers) + 1):
                 fall = fall_of(centers, slice(max(0, stop - 8), stop))
                 if fall is not None:
@@ -305,7 +360,7 @@ class _View:
             box=self.source_box(mask, int(frames[0])),
         )
         self.cast = mask
-        return [_Finding(thing, mask, Mover(mask, mask_centers(mask, self.scene.camera.to_plate)))]
+        return [_Finding(thing, mask, self.measured(mask))]
 
     def belonging(self, tracks: list[Track]) -> np.ndarray:
         """Boolean (T, H, W): the pixels of ``tracks``."""
@@ -335,14 +390,14 @@ class _View:
                 f"must point at a thing, but what stands out there is a dot of {usual:.0f} pixels",
                 "point at the middle of the thing, give a frame that shows it clear of the object, or hand in a plan",
             )
-        mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
+        mover = self.measured(mask)
         first = hint.first
         gap = gaps(mask.astype(np.uint8), self.primary)[:, 1]
-        event = find_event(mover, Cause("the object", self.object), gap, partial(self.leaves_rest, mover))
+        event = find_event(mover, Cause("the object", self.object), gap, partial(self.leaves_rest, mask))
         if event is not None and event.action is hint.action:
             first = event.first
         told = Event(hint.action, first, hint.why, hint.confidence)
-        finding = self.finding(name or f"told-{number}", mover, told)
+        finding = self.finding(name or f"told-{number}", mask, mover, told)
         noun = hint.noun or finding.thing.noun
         return replace(finding, thing=replace(finding.thing, noun=noun))
 
@@ -379,8 +434,9 @@ class _View:
 
     def falling(self, name: str, mask: np.ndarray, why: str, confidence: float) -> _Finding:
         """What stands on the object, boolean (T, H, W), as it falls from the first frame that shows the object."""
-        mover = Mover(mask, mask_centers(mask, self.scene.camera.to_plate))
-        return self.finding(name, mover, Event(Action.FALLS, self.support.first, why, confidence))
+        return self.finding(
+            name, mask, self.measured(mask), Event(Action.FALLS, self.support.first, why, confidence)
+        )
 
     def noun(self, mask: np.ndarray) -> str:
         """A name a person understands: its colour."""
@@ -424,11 +480,11 @@ def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(share, (3, 3), 0)
 
 
-def _only_offered(finding: _Finding) -> _Finding:
-    """Where the camera's own motion is not fully explained, what seems to move may only be misregistered."""
-    doubt = "; the camera's motion is not fully explained here, so this is a guess"
+def _only_offered(finding: _Finding, doubt: str) -> _Finding:
+    """``finding`` as a guess, for what ``doubt`` says; the user decides."""
     thing = finding.thing
-    unsure = replace(thing, applied=False, why=thing.why + doubt, confidence=min(thing.confidence, 0.4))
+    why = f"{thing.why}; {doubt}, so this is a guess"
+    unsure = replace(thing, applied=False, why=why, confidence=min(thing.confidence, 0.4))
     return replace(finding, thing=unsure)
 
 

@@ -19,6 +19,7 @@ from aftermath.scene.tracks import Difference, difference, follow
 
 __all__ = ["analyse_scene", "plate_in_frame"]
 
+_BESIDE = 0.5  # of the object's size: so close what its mask missed may be
 _HALO_PX = 4  # blur carries an object's colour this far past its mask
 _SOFT, _SOLID = 1, 2
 _GRID_PX = 4  # of the parallax; it is smooth in between
@@ -78,7 +79,11 @@ def _first_plate(frames: _Frames) -> tuple[Plate, np.ndarray]:
         if (gain != 1).any():
             sample[:] = np.clip(sample / gain, 0, 255).astype(np.uint8)
     frames.gains[:] = np.stack([np.interp(np.arange(num), index, gains[:, c]) for c in range(3)], 1)
-    plate = build_plate(samples, valid)
+    around = round(
+        _BESIDE * float(np.sqrt(np.median([area for area in frames.primary.sum(axis=(1, 2)) if area] or [0])))
+    )
+    beside = np.stack([frames.laid(_grown(frames.primary[t], around).astype(np.uint8), t) > 0 for t in index])
+    plate = build_plate(samples, valid, beside)
     if camera.kind is not CameraKind.STILL:
         return plate, plate.seen
     resting = find_resting(samples, valid, frames.primary[index], plate)
@@ -152,9 +157,9 @@ class _Frames:
         return Place(image, marked, soft, free)
 
 
-def _grown(mask: np.ndarray) -> np.ndarray:
+def _grown(mask: np.ndarray, around_px: int = _HALO_PX) -> np.ndarray:
     """A mask boolean (H, W) and its halo."""
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * _HALO_PX + 1, 2 * _HALO_PX + 1), np.uint8)) > 0
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * around_px + 1, 2 * around_px + 1), np.uint8)) > 0
 
 
 def _whole(soft: np.ndarray) -> np.ndarray:

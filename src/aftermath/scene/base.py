@@ -85,7 +85,12 @@ class Scene:
 
     def mask(self, track: Track) -> np.ndarray:
         """Boolean (T, H, W): where ``track`` is seen."""
-        return self.labels == track.label
+        out = np.zeros(self.labels.shape, bool)
+        frames = np.flatnonzero(track.seen)
+        if frames.size:  # most things of a long clip are in a few frames of it
+            part = slice(frames[0], frames[-1] + 1)
+            np.equal(self.labels[part], track.label, out=out[part])
+        return out
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The scene as plain arrays, for a file; the opposite of `from_arrays`."""

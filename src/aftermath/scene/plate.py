@@ -23,6 +23,7 @@ __all__ = [
     "build_plate",
     "exposure_gains",
     "masked_median",
+    "outline_strength",
     "sample_indices",
     "seen_enough",
     "warp_to_plate",
@@ -31,7 +32,9 @@ __all__ = [
 _MAX_SAMPLES = 48
 _SECOND_SHARE = 0.08  # a second appearance is lasting when it takes this share of the frames
 _MOST_TURNS = 4  # what comes and goes more often did not rest; what rolls past and comes back to rest did
+_MOSTLY, _HALF = 0.9, 0.5
 _SPECK_PX, _MAX_PATCHES = 12, 80
+_RIM_PX = 6  # what the edges of a region's rim are measured in
 _SOFT_RIM_PX = 4  # blur and shadow reach this far past a thing's clear difference
 _SEEN_SHARE, _GLIMPSE_SHARE = 0.3, 0.05  # of the frames
 _SAMPLES_AT_ONCE = 1 << 15  # what is sorted together stays in the processor's cache
@@ -77,10 +80,13 @@ def exposure_gains(samples: np.ndarray, valid: np.ndarray, reference: np.ndarray
     return gains
 
 
-def build_plate(samples: np.ndarray, valid: np.ndarray, *, settle: bool = True) -> Plate:
+def build_plate(
+    samples: np.ndarray, valid: np.ndarray, beside: np.ndarray | None = None, *, settle: bool = True
+) -> Plate:
     """The background behind ``samples`` uint8 (N, h, w, 3), registered and in order of time.
 
     ``valid`` boolean (N, h, w) is False where a sample does not count: the primary object, outside the frame.
+    ``beside`` boolean (N, h, w): where the object is close; what comes and goes with it is no background.
     ``settle`` decides between two lasting appearances; without it the more frequent one is taken.
     """
     num = len(valid)
@@ -88,7 +94,8 @@ def build_plate(samples: np.ndarray, valid: np.ndarray, *, settle: bool = True) 
     seen = seen_enough(valid)
     noise = _noise(samples, valid, median)
     if settle and num >= 4:
-        median = _settle_two_states(samples, valid, median, max(12.0, 5 * noise))
+        beside = np.broadcast_to(False, valid.shape) if beside is None else beside
+        median = _settle_two_states(samples, valid, beside, median, max(12.0, 5 * noise))
     return Plate(median, seen, noise)
 
 
@@ -151,7 +158,9 @@ def _noise(samples: np.ndarray, valid: np.ndarray, median: np.ndarray) -> float:
     return float(1.4826 * np.median(off)) if off.size else 1.0
 
 
-def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarray, tau: float) -> np.ndarray:
+def _settle_two_states(
+    samples: np.ndarray, valid: np.ndarray, beside: np.ndarray, median: np.ndarray, tau: float
+) -> np.ndarray:
     """Replace the median by the other lasting appearance wherever that one is the background."""
     off = np.stack([
         (channel_max(cv2.absdiff(sample, median)) > tau) & ok for sample, ok in zip(samples, valid, strict=True)
@@ -171,8 +180,10 @@ def _settle_two_states(samples: np.ndarray, valid: np.ndarray, median: np.ndarra
     second = masked_median(samples[:, ys, xs], chosen_off)
     near = (channel_max(np.abs(samples[:, ys, xs].astype(np.int16) - second)) <= tau) & chosen_off
     stable = near.sum(axis=0) >= 0.6 * chosen_off.sum(axis=0)
-    stable &= _turns(chosen_off, chosen_valid) <= _MOST_TURNS
-    order = _order(chosen_off, chosen_valid & ~chosen_off)
+    turns, first = _turns(chosen_off, chosen_valid), chosen_valid & ~chosen_off
+    stable &= turns <= _MOST_TURNS
+    stable &= (turns < 2) | ~_comes_with(chosen_off, first, beside[:, ys, xs])
+    order = _order(chosen_off, first)
     other = median.copy()
     other[ys, xs] = second
     patch = np.zeros(median.shape[:2], np.uint8)
@@ -214,6 +225,13 @@ def _order(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     return order
 
 
+def _comes_with(second: np.ndarray, first: np.ndarray, beside: np.ndarray) -> np.ndarray:
+    """Whether the second of two appearances, boolean (N, P) each, is there when the object is close and hardly else,
+    and the first one without it: boolean (P,). It is a part of the object that its mask missed, or its shadow."""
+    shares = ((on & beside).sum(axis=0) / np.maximum(on.sum(axis=0), 1) for on in (second, first))
+    return (next(shares) > _MOSTLY) & (next(shares) < _HALF)
+
+
 def _turns(second: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """How often boolean (N, P) appearances turn into one another, over the ``valid`` samples, single ones left out."""
     held = second.copy()
@@ -237,13 +255,22 @@ def _patches(patch: np.ndarray) -> Iterator[np.ndarray]:
 def _stands_out_less(other: np.ndarray, plate: np.ndarray, region: np.ndarray) -> bool:
     """Whether ``other`` has the weaker edges along the rim of ``region``, boolean (h, w)."""
     box = Box.of_mask(region)
-    assert box is not None
-    rows, cols = box.grown(6).slices(region.shape[1], region.shape[0])
+    assert box is not None, "what has no pixels has no rim"
+    part = box.grown(_RIM_PX).slices(region.shape[1], region.shape[0])
+    filled = np.where(region[part][..., None], other[part], plate[part])
+    return outline_strength(filled, region[part]) < outline_strength(plate[part], region[part])
+
+
+def outline_strength(image: np.ndarray, region: np.ndarray) -> float:
+    """The mean gradient of ``image``, uint8 (h, w, 3), along the rim of ``region``, boolean (h, w), not empty; levels a
+    pixel, times 8."""
+    box = Box.of_mask(region)
+    assert box is not None, "what has no pixels has no rim"
+    rows, cols = box.grown(_RIM_PX).slices(region.shape[1], region.shape[0])
     inside = region[rows, cols].astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
     rim = (cv2.dilate(inside, kernel) > 0) & ~(cv2.erode(inside, kernel, iterations=2) > 0)
-    filled = np.where(inside[..., None] > 0, other[rows, cols], plate[rows, cols])
-    return bool(_gradient(filled)[rim].mean() < _gradient(plate[rows, cols])[rim].mean())
+    return float(_gradient(image[rows, cols])[rim].mean())
 
 
 def _repaint(
