@@ -12,6 +12,7 @@ from aftermath.reason.events import Cause, Mover, find_event
 from aftermath.reason.motion import MotionReasoner
 from aftermath.reason.standing import in_the_outline
 from aftermath.scene.analyse import analyse_scene
+from aftermath.scene.base import CameraKind
 from scenes import (
     BLUE,
     GREEN,
@@ -107,6 +108,15 @@ def test_a_thing_that_is_stopped_goes_on():
     assert np.isfinite(off).all() and off.max() < 8
 
 
+def test_what_sets_off_by_itself_is_not_acted_on():
+    """The blue disc stands, rolls off with nothing near it, and stops at the box: as whoever walks up to something."""
+    block = Thing(line((0, 250, 100)), RED, (40, 50), round=False)
+    walker = Thing(line((0, 60, 105), (10, 60, 105), (25, 216, 105), (31, 216, 105)), BLUE)
+    (thing,) = physical(Removal(Drawn({"block": block, "walker": walker}), "block"))
+    assert thing.action is Action.GOES_ON and not thing.applied and thing.confidence <= 0.4
+    assert "set itself in motion at about frame 1" in thing.why
+
+
 def test_a_thing_that_is_thrown_back_goes_on():
     block = Thing(line((0, 220, 100)), RED, (40, 50), round=False)
     ball = Thing(line((0, 30, 105), (18, 186, 105), (31, 90, 105)), BLUE)
@@ -143,6 +153,37 @@ def test_what_is_left_of_a_ghost_is_not_moved():
     cause = Mover.of(np.zeros_like(track), np.zeros((32, 2)))
     gap = np.where(np.arange(32) < 10, 40.0, 2.0)
     assert find_event(Mover.of(track, centers), Cause("the object", cause), gap) is None
+
+
+def test_what_comes_up_at_the_object_is_a_scrap_of_it():
+    """A piece that the object's mask lost runs beside it and stops: the same way is a blow for what came from afar."""
+    x = np.concatenate([40 + 5.0 * np.arange(20), np.full(20, 135.0)])
+    where, gap = np.stack([x, np.full(40, 90.0)], axis=1), np.where(np.arange(40) < 18, 25.0, 1.0)
+    track = np.zeros((40, 180, 320), bool)
+    for t in range(40):
+        track[t, 80:100, int(x[t]) - 10 : int(x[t]) + 10] = True
+    block = np.zeros_like(track)
+    block[:, 50:130, 150:230] = True
+    cause = Cause("the object", Mover.of(block, np.full((40, 2), (190.0, 90.0))))
+    from_afar = find_event(Mover.of(track, where), cause, gap)
+    assert from_afar is not None and from_afar.action is Action.GOES_ON
+    late = track & (np.arange(40) >= 8)[:, None, None]
+    known = np.where(late.any(axis=(1, 2))[:, None], where, np.nan)
+    late_gap = np.where(np.arange(40) < 8, np.inf, gap)
+    assert find_event(Mover.of(late, known), cause, late_gap) is None
+
+
+def test_ground_that_the_plate_does_not_show_is_no_thing():
+    """The plate shows the struck disc where it rested, and the frames show bare ground there."""
+    hit = collision()
+    scene, target = hit.scene, hit.drawn.mask("target")
+    bare = hit.drawn.without("target").clip.frames
+    assert scene.camera.kind is CameraKind.STILL and np.array_equal(scene.camera.to_plate[0], np.eye(3))
+    frames = np.where(target[..., None], bare, hit.clip.frames)
+    plate = np.where(target[0][..., None], hit.clip.frames[0], scene.plate)
+    clip = Clip(frames, hit.clip.times_s, 320, 180)
+    reasoning = MotionReasoner().reason(clip, hit.primary, replace(scene, plate=plate), (), silent)
+    assert not [thing for thing in reasoning.plan.affected if thing.category is Category.PHYSICAL]
 
 
 def fallen_onto(top: float) -> Removal:

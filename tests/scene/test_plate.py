@@ -27,6 +27,23 @@ def test_the_plate_shows_nothing_that_moves(way):
     assert 0.5 < plate.noise < 5
 
 
+@pytest.mark.parametrize("num", [5, 10])
+def test_what_comes_and_goes_with_the_object_is_no_background(num):
+    """At both ends of the clip the object stands beside a patch, and a limb that its mask misses lies on it."""
+    bare = Drawn({}, num=32).clip.frames
+    frames, beside = bare.copy(), np.zeros(bare.shape[:3], bool)
+    for t in (*range(num), *range(32 - num, 32)):
+        frames[t, 80:100, 100:140] = (225, 215, 200)
+        beside[t, 60:140, 60:200] = True
+    everywhere = np.ones(beside.shape, bool)
+
+    def off(plate: np.ndarray) -> int:
+        return int((np.abs(plate.astype(int) - bare[15]).max(axis=-1) > 25).sum())
+
+    assert off(build_plate(frames, everywhere).image) > 600
+    assert off(build_plate(frames, everywhere, beside).image) < 20
+
+
 def test_what_is_always_masked_is_not_seen():
     frames = Drawn({}, num=6).clip.frames
     valid = np.ones(frames.shape[:3], bool)

@@ -175,7 +175,7 @@ class _View:
             start = self.starts_by_itself(finding)
             if start is not None:
                 return _only_offered(
-                    finding, f"it set itself in motion at frame {start}, with nothing touching it"
+                    finding, f"it set itself in motion at about frame {start}, with nothing touching it"
                 )
         return finding
 

@@ -14,7 +14,7 @@ _SHARE, _LEAST_PX = 0.08, 4.0  # of its size: how far it must get
 
 
 def starts_by_itself(centers: np.ndarray, free: np.ndarray, size_px: float) -> int | None:
-    """The frame in which it leaves its rest although nothing touches it; None where it never does.
+    """A frame in which it has left its rest although nothing touched it; None where it never does.
 
     ``centers`` float64 (T, 2), NaN where it is not seen as a whole; ``free`` boolean (T,), frames in which nothing
     touches it; ``size_px``: its size. What is dead rests until it is touched; a fall begins so too, straight down.
@@ -35,7 +35,7 @@ def starts_by_itself(centers: np.ndarray, free: np.ndarray, size_px: float) -> i
                 and abs(along) > abs(down)
                 and left > max(_LEAST_PX, _SHARE * size_px)
             ):
-                return t
+                return t + _FRAMES - 1
     return None
 
 

@@ -182,8 +182,9 @@ def _settle_two_states(
     stable = near.sum(axis=0) >= 0.6 * chosen_off.sum(axis=0)
     turns, first = _turns(chosen_off, chosen_valid), chosen_valid & ~chosen_off
     stable &= turns <= _MOST_TURNS
-    stable &= (turns < 2) | ~_comes_with(chosen_off, first, beside[:, ys, xs])
-    order = _order(chosen_off, first)
+    order, chosen_beside = _order(chosen_off, first), beside[:, ys, xs]
+    stable &= (turns < 2) | ~_comes_with(chosen_off, first, chosen_beside)
+    order[(turns >= 2) & _comes_with(first, chosen_off, chosen_beside)] = _FIRST_INSIDE
     other = median.copy()
     other[ys, xs] = second
     patch = np.zeros(median.shape[:2], np.uint8)
@@ -225,11 +226,11 @@ def _order(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     return order
 
 
-def _comes_with(second: np.ndarray, first: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """Whether the second of two appearances, boolean (N, P) each, is there when the object is close and hardly else,
-    and the first one without it: boolean (P,). It is a part of the object that its mask missed, or its shadow."""
-    shares = ((on & beside).sum(axis=0) / np.maximum(on.sum(axis=0), 1) for on in (second, first))
-    return (next(shares) > _MOSTLY) & (next(shares) < _HALF)
+def _comes_with(one: np.ndarray, other: np.ndarray, beside: np.ndarray) -> np.ndarray:
+    """Whether ``one`` of two appearances, boolean (N, P) each, is there when the object is close and hardly else, and
+    the ``other`` without it: boolean (P,). It is a part of the object that its mask missed, or its shadow."""
+    close, mostly_far = ((on & beside).sum(axis=0) / np.maximum(on.sum(axis=0), 1) for on in (one, other))
+    return (close > _MOSTLY) & (mostly_far < _HALF)
 
 
 def _turns(second: np.ndarray, valid: np.ndarray) -> np.ndarray:
