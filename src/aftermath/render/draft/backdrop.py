@@ -292,7 +292,8 @@ def _free(job: Job) -> np.ndarray:
     """uint8 (T, H, W) at the analysed size: 2 where a pixel shows the background, 1 where it may show something else
     that is not affected, 0 where it shows the object or what it changed."""
     kernel = np.ones((2 * _COVER_PX + 1, 2 * _COVER_PX + 1), np.uint8)
-    gone = job.quadmask.primary.copy()
+    primary = job.quadmask.primary
+    gone = primary.copy()
     for thing in job.plan.affected:
         if thing.id not in job.masks:
             continue
@@ -303,7 +304,7 @@ def _free(job: Job) -> np.ndarray:
         # what is not acted on and never leaves its place is background
         moved = thing.applied | (masks.mean(axis=0) < _ALWAYS)
         for t, mask in enumerate(masks):  # before it is touched too: it hides what will be seen
-            gone[t] |= footprint(mask, job.scene, t, job.quadmask.primary[t]) & moved
+            gone[t] |= footprint(mask, job.scene, t, primary[t]) & moved
     out = np.full(gone.shape, BACKGROUND, np.uint8)
     for t, frame in enumerate(out):
         passing = cv2.dilate((job.scene.labels[t] > 0).astype(np.uint8), kernel) > 0
