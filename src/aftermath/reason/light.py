@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 
@@ -9,9 +11,9 @@ from aftermath.core import Clip
 from aftermath.core.channels import channel_max, channel_min
 from aftermath.reason.events import Mover
 from aftermath.scene.analyse import plate_in_frame
-from aftermath.scene.base import Scene, Track
+from aftermath.scene.base import CameraKind, Scene, Track
 
-__all__ = ["BLUR_PX", "Light"]
+__all__ = ["BLUR_PX", "Light", "colour_shares"]
 
 BLUR_PX = 4
 """How far a thing's own blur reaches beyond its mask."""
@@ -21,6 +23,21 @@ _SCRAP_SHARE = 0.0004  # of the picture
 _KIND = 0.25  # of the changed light: less is the ragged rim of the other kind
 _TINTED = 0.12  # difference between the channels' ratios to the background
 _FRAMES = 7
+_COMES_UP, _STAYS_BY = 0.4, 0.5  # of the object's size: how near a piece of it comes up and stays
+_PIECE_SHARE = 0.3  # of the object's area: the largest piece
+_COMMON, _OWN_COLOURS = (
+    0.002,
+    0.6,
+)  # share of the object that makes a colour its own; share of a piece that has such
+
+
+def colour_shares(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How often each hue and strength of colour occurs in ``mask``, boolean (H, W); light and shade left out. Float32
+    (24, 24), sums to 1."""
+    lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB)
+    hist = cv2.calcHist([lab], [1, 2], mask.astype(np.uint8), [24, 24], [0, 256, 0, 256])
+    share = (hist / max(1.0, float(hist.sum()))).astype(np.float32)
+    return cv2.GaussianBlur(share, (3, 3), 0)
 
 
 class Light:
@@ -35,6 +52,41 @@ class Light:
         if frames.size == 0:
             return False
         return self._is_faint_copy(track, frames) or self._is_deep_shadow(track, frames)
+
+    def is_own_piece(self, track: Track, gap: np.ndarray) -> bool:
+        """Whether it is a piece of the object that its mask missed: it comes up beside the object, never goes far from
+        it, has its colours, and is on nothing else. ``gap`` float64 (T,): its distance from the object, pixels.
+
+        Only before a still camera, where what rests has a track from the beginning.
+        """
+        frames, size_px = np.flatnonzero(track.seen), self._object.size_px
+        if self._scene.camera.kind is not CameraKind.STILL or frames[0] == 0:
+            return False
+        came, went = gap[frames[0]], gap[frames].max()
+        if not (came < _COMES_UP * size_px and went < _STAYS_BY * size_px):
+            return False
+        if np.median(track.areas_px[frames]) > _PIECE_SHARE * size_px**2:
+            return False
+        t = int(track.areas_px.argmax())
+        mask = self._scene.mask(track)
+        shared = colour_shares(self._clip.frames[t], mask[t])[self._own_colours].sum()
+        return bool(shared > _OWN_COLOURS and self._is_nearest(mask, gap, frames))
+
+    def _is_nearest(self, mask: np.ndarray, gap: np.ndarray, frames: np.ndarray) -> bool:
+        """Whether nothing much larger than it is as close as the object, in most ``frames``."""
+        near = 0
+        for t in frames:
+            labels, area = self._scene.labels[t], 2 * np.count_nonzero(mask[t])
+            larger = (np.bincount(labels.ravel(), minlength=256) > area) & (np.arange(256) > 0)
+            away = cv2.distanceTransform((~mask[t]).astype(np.uint8), cv2.DIST_L2, 3)
+            near += (away[larger[labels]] > gap[t]).all()
+        return near > 0.5 * len(frames)
+
+    @cached_property
+    def _own_colours(self) -> np.ndarray:
+        """Which colours the object has, boolean (24, 24), as `colour_shares` tells them."""
+        t = int(self._object.areas.argmax())
+        return colour_shares(self._clip.frames[t], self._primary[t]) > _COMMON
 
     def is_large_enough(self, track: Track) -> bool:
         """Whether it is more than a scrap left over from something else."""

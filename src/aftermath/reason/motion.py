@@ -14,7 +14,7 @@ from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
 from aftermath.reason.events import CUT_PX, Cause, Event, Mover, find_event, measured
 from aftermath.reason.kinematics import fall_of, gaps, mask_centers
-from aftermath.reason.light import BLUR_PX, Light
+from aftermath.reason.light import BLUR_PX, Light, colour_shares
 from aftermath.reason.paths import falling_path, going_on_path
 from aftermath.reason.standing import drop_below
 from aftermath.reason.support import Support
@@ -64,7 +64,11 @@ class MotionReasoner:
     ) -> Reasoning:
         """Find what would be different without ``primary``, boolean (T, H, W); see `Reasoner.reason`."""
         view = _View(clip, primary, scene, self._picture_height_m)
-        attached = [t for t in scene.tracks if view.kinds.is_light(t)]
+        attached = [
+            t
+            for t in scene.tracks
+            if view.kinds.is_light(t) or view.kinds.is_own_piece(t, view.gaps[:, t.label])
+        ]
         things = [t for t in scene.tracks if t not in attached and view.kinds.is_large_enough(t)][
             :_MAX_THINGS
         ]
@@ -120,6 +124,11 @@ class _View:
         self.cast: np.ndarray | None = None  # the object's shadow, boolean (T, H, W), once it is found
 
     @cached_property
+    def gaps(self) -> np.ndarray:
+        """How far every track is from the object: float64 (T, 256)."""
+        return gaps(self.scene.labels, self.primary)
+
+    @cached_property
     def movers(self) -> dict[int, Mover]:
         """All tracks, by their labels."""
         (areas, edge), longest = measured(self.scene.labels), max(self.clip.width, self.clip.height)
@@ -140,7 +149,7 @@ class _View:
         waiting = list(tracks)
         while causes:
             cause, there = causes.pop(0)
-            gap = gaps(self.scene.labels, there)
+            gap = self.gaps if there is self.primary else gaps(self.scene.labels, there)
             for track in list(waiting):
                 mover = self.movers[track.label]
                 event = find_event(mover, cause, gap[:, track.label], partial(self.leaves_rest, track))
@@ -222,7 +231,7 @@ class _View:
         best = [int(mask.sum(axis=(1, 2)).argmax()) for mask in (before, after)]
         sizes = [np.count_nonzero(mask[t]) for mask, t in zip((before, after), best, strict=True)]
         old, new = (
-            _look(self.clip.frames[t], mask[t]) for mask, t in zip((before, after), best, strict=True)
+            colour_shares(self.clip.frames[t], mask[t]) for mask, t in zip((before, after), best, strict=True)
         )
         alike = cv2.compareHist(old, new, cv2.HISTCMP_BHATTACHARYYA) < _SAME_LOOK
         return bool(alike and sizes[1] < _SAME_SIZE * sizes[0])
@@ -470,14 +479,6 @@ class _View:
 def _places(findings: list[_Finding]) -> list[np.ndarray]:
     """The masks of ``findings`` that are things, boolean (T, H, W) each."""
     return [finding.mask for finding in findings if finding.thing.action is not Action.VANISHES]
-
-
-def _look(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How often each hue and strength of colour occurs in ``mask``, boolean (H, W); light and shade left out."""
-    lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB)
-    hist = cv2.calcHist([lab], [1, 2], mask.astype(np.uint8), [24, 24], [0, 256, 0, 256])
-    share = (hist / max(1.0, float(hist.sum()))).astype(np.float32)
-    return cv2.GaussianBlur(share, (3, 3), 0)
 
 
 def _only_offered(finding: _Finding, doubt: str) -> _Finding:
