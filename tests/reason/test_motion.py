@@ -173,6 +173,19 @@ def test_what_comes_up_at_the_object_is_a_scrap_of_it():
     assert find_event(Mover.of(late, known), cause, late_gap) is None
 
 
+@pytest.mark.parametrize(("colour", "goes"), [(RED, True), (BLUE, False)])
+def test_a_piece_of_the_object_that_its_mask_missed_goes_with_it(colour, goes):
+    """It comes up beside the object, in its colours, and stays with it; in another colour it may be something held."""
+    body = Thing(line((0, 50, 80), (31, 270, 80)), RED, (50, 44), round=False, shadow=0)
+    x = np.interp(8, (0, 31), (50, 270))
+    paw = Thing(line((8, x, 112), (31, 270, 112)), colour, (16, 16), round=False, shadow=0)
+    removal = Removal(Drawn({"body": body, "paw": paw}), "body")
+    gone = [thing.id for thing in removal.reasoning.plan.applied if thing.action is Action.VANISHES]
+    paws = removal.drawn.mask("paw")
+    taken = np.any([removal.reasoning.masks[name] for name in gone] or [np.zeros_like(paws)], axis=0) & paws
+    assert bool(taken.sum() > 0.8 * paws.sum()) is goes
+
+
 def test_ground_that_the_plate_does_not_show_is_no_thing():
     """The plate shows the struck disc where it rested, and the frames show bare ground there."""
     hit = collision()
