@@ -43,21 +43,23 @@ def cut(
     ``evidence``: float32 (H, W), positive where the pixel is the object's. ``cost``: from `edge_cost`.
     ``start``: bool (H, W), a guess. Returns bool (H, W).
     """
-    right_cost, down_cost = cost
     share = start.astype(np.float32)
     ahead = share.copy()
     right, down = np.zeros_like(share), np.zeros_like(share)
     gain = _STEP * evidence
+    limits = [(way, -most, most) for way, most in zip((right, down), cost, strict=True)]
     for _ in range(steps):
         right[:, :-1] += _STEP * (ahead[:, 1:] - ahead[:, :-1])
         down[:-1] += _STEP * (ahead[1:] - ahead[:-1])
-        np.clip(right, -right_cost, right_cost, out=right)
-        np.clip(down, -down_cost, down_cost, out=down)
+        for way, least, most in limits:  # numpy's clip takes three times as long
+            cv2.min(cv2.max(way, least, dst=way), most, dst=way)
         flow = right + down
         flow[:, 1:] -= right[:, :-1]
         flow[1:] -= down[:-1]
-        before = share
-        share = np.clip(share + _STEP * flow + gain, 0, 1)
+        flow *= _STEP
+        flow += share
+        flow += gain
+        before, share = share, np.minimum(np.maximum(flow, 0, out=flow), 1, out=flow)
         ahead = 2 * share - before
     return share > 0.5
 
