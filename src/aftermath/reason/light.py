@@ -79,8 +79,8 @@ class Light:
             labels, area = self._scene.labels[t], 2 * np.count_nonzero(mask[t])
             larger = (np.bincount(labels.ravel(), minlength=256) > area) & (np.arange(256) > 0)
             away = cv2.distanceTransform((~mask[t]).astype(np.uint8), cv2.DIST_L2, 3)
-            near += (away[larger[labels]] > gap[t]).all()
-        return near > 0.5 * len(frames)
+            near += int((away[larger[labels]] > gap[t]).all())
+        return bool(near > 0.5 * len(frames))
 
     @cached_property
     def _own_colours(self) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.core import Box
+from aftermath.scene.plate import masked_median
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
 from aftermath.segment.memory import Plate, Window, difference, largest
@@ -75,15 +76,8 @@ def _backdrop(
     """What most frames show where nothing is known to stand before it, and the noise of a pixel."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, _SAMPLES).round().astype(int))
     halo = max(3, round(_HALO * size_px))
-    views = np.ma.masked_array(
-        frames[chosen],
-        np.broadcast_to(
-            np.stack([grown(masks[t], halo) | grown(others[t], 3) for t in chosen])[..., None],
-            (len(chosen), *frames.shape[1:]),
-        ),
-    )
-    median = np.ma.median(views, axis=0).filled(0).astype(np.float32)
-    free = ~views.mask[..., 0]
+    free = ~np.stack([grown(masks[t], halo) | grown(others[t], 3) for t in chosen])
+    median = masked_median(frames[chosen], free).astype(np.float32)
     off = np.stack([largest(cv2.absdiff(frames[t].astype(np.float32), median)) for t in chosen])
     count = free.sum(axis=0)
     known = (count >= min(_LEAST_VIEWS, len(chosen))) & (((off < _AGREE) & free).sum(axis=0) > 0.5 * count)
@@ -161,7 +155,8 @@ class _Look:
     ) -> np.ndarray:
         """The pieces of ``found`` that hold some of the mask ``before``, and those close to it that look like the
         object; bool (h, w) all."""
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+        labels = np.asarray(pieces, np.int32)
         areas = stats[:, cv2.CC_STAT_AREA]
         held = np.bincount(labels[before], minlength=count)
         keep = (held > 0.05 * areas) & (areas > 0)
