@@ -24,7 +24,6 @@ __all__ = ["look_again"]
 _SAMPLES = 41
 _HALO = 0.12  # of the object's size: what may belong to it beside its mask
 _AGREE = 12  # grey levels
-_OFTEN = 0.2  # of the frames
 _LEAST_VIEWS = 4  # frames that show a place at least
 _REACH = 0.6  # of the object's size: how far from its mask more of it may be
 _FRONT, _FOLLOWED, _UNKNOWN, _ANOTHER = 2.5, 1.0, 3.0, 3.0  # what each kind of evidence counts
@@ -58,9 +57,8 @@ def look_again(
     size_px = float(np.sqrt(np.median(masks[seen].sum(axis=(1, 2)))))
     colours = _colours(frames, masks, sure)
     behind, noise = _backdrop(frames, masks, others, size_px)
-    behind.known[_likely(behind.colour, colours)] = (
-        False  # it may be the object, which was not always followed
-    )
+    # it may be the object itself, at rest where it was not followed
+    behind.known[_likely(behind.colour, colours)] = False
     look = _Look(frames, masks, others, behind, noise, size_px, colours)
     todo = [int(t) for t in seen if t not in kept]
     for t, (window, mask) in zip(todo, at_once(look.at, todo), strict=True):
