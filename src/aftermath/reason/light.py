@@ -25,10 +25,8 @@ _TINTED = 0.12  # difference between the channels' ratios to the background
 _FRAMES = 7
 _COMES_UP, _STAYS_BY = 0.4, 0.5  # of the object's size: how near a piece of it comes up and stays
 _PIECE_SHARE = 0.3  # of the object's area: the largest piece
-_COMMON, _OWN_COLOURS = (
-    0.002,
-    0.6,
-)  # share of the object that makes a colour its own; share of a piece that has such
+_COMMON = 0.002  # of the object: a colour that is its own
+_OWN_COLOURS = 0.6  # of a piece: so much has such colours
 
 
 def colour_shares(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

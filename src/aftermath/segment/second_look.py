@@ -36,6 +36,7 @@ _CLOSE = 0.15  # of the object's size: so near a piece apart may be its own
 _ALIKE, _UNLIKELY = 0.3, -0.5  # log ratios of colours
 _PIECE = 0.01  # of the object's area: the least piece
 _HOLE = 0.06
+_THIN = 0.03  # of the object's size: half of the least width of a limb
 
 
 def look_again(
@@ -104,12 +105,18 @@ def _rough(image: np.ndarray, behind: np.ndarray, noise: float) -> np.ndarray:
     the edge of a shadow is too narrow to count.
     """
     light, dark = (cv2.transform(picture.astype(np.float32), _GREY) + _LEVELS for picture in (image, behind))
-    ratio = light / dark
-    fine = np.square(ratio - cv2.GaussianBlur(ratio, (0, 0), _FINE_PX))
-    strength = np.sqrt(np.maximum(cv2.blur(fine, (_WINDOW_PX, _WINDOW_PX)), 0))
-    rough = (strength > np.maximum(_LEAST_ROUGH, 3 * noise / dark)).astype(np.uint8)
+    # what light does to a textured floor is uneven too
+    own = _fineness(dark / cv2.GaussianBlur(dark, (0, 0), _FINE_PX))
+    least = np.maximum(np.maximum(_LEAST_ROUGH, 3 * noise / dark), own)
+    rough = (_fineness(light / dark) > least).astype(np.uint8)
     cores = cv2.erode(rough, np.ones((_EDGE_PX, _EDGE_PX), np.uint8))
     return cv2.dilate(cores, np.ones((_EDGE_PX - _WINDOW_PX + 1,) * 2, np.uint8)) > 0
+
+
+def _fineness(ratio: np.ndarray) -> np.ndarray:
+    """The root mean square of the fine structure round each pixel of ``ratio``, float32 (h, w)."""
+    fine = np.square(ratio - cv2.GaussianBlur(ratio, (0, 0), _FINE_PX))
+    return np.sqrt(np.maximum(cv2.blur(fine, (_WINDOW_PX, _WINDOW_PX)), 0))
 
 
 @dataclass(frozen=True)
@@ -145,8 +152,18 @@ class _Look:
             - _ANOTHER * (another & ~before)
         )
         found = cut(evidence.astype(np.float32), edge_cost(image[window]), before)
-        found = self._settled(filled(found, _HOLE), before, another, image[window])
+        found = self._settled(
+            self._without_strips(filled(found, _HOLE), before), before, another, image[window]
+        )
         return window, found if found.any() else before
+
+    def _without_strips(self, found: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """``found`` less what is new along the mask ``before`` and too thin for a limb, as the dark seam at its foot
+        is; bool (h, w) all."""
+        radius = max(1, round(_THIN * self.size_px))
+        limb = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        new = cv2.morphologyEx((found & ~before).astype(np.uint8), cv2.MORPH_OPEN, limb) > 0
+        return (found & before) | new
 
     def _settled(
         self, found: np.ndarray, before: np.ndarray, another: np.ndarray, image: np.ndarray
