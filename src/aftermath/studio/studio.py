@@ -93,6 +93,8 @@ class Studio:
 
     def state(self, project: Project) -> dict[str, Any]:
         """Everything that the page shows of a project, but for the pictures."""
+        # before the files: a job told as done has written all that it makes
+        jobs = [self.told(job) for job in self.queue.of(project.id)[-3:]]
         document, status, before = project.document, project.status, project.before
         plan, result = project.plan(), project.result
         engine, why = self.engine(document.choices)
@@ -126,7 +128,7 @@ class Studio:
             "engine": {"name": engine, "why": why},
             "given": Path(self.base.model).name if self.base.model not in tuple(Model)[:2] else "",
             "estimate": self.history.estimate(project, Engine(engine)).words if engine else "",
-            "jobs": [self.told(job) for job in self.queue.of(project.id)[-3:]],
+            "jobs": jobs,
         }
 
     def stamp(self, project: Project) -> object:
