@@ -23,6 +23,7 @@ from scenes import (
     Thing,
     carried,
     collision,
+    ground,
     iou,
     line,
     passing,
@@ -439,6 +440,30 @@ def test_a_shadow_with_a_reflection_is_called_both():
     reasoning = MotionReasoner().reason(clip, primary, analyse_scene(clip, primary), (), silent)
     (light,) = reasoning.plan.affected
     assert light.noun == "shadow with reflection of the object"
+
+
+def before_a_curtain() -> tuple[Clip, np.ndarray]:
+    """A red cup with its shadow, that rests and is then moved along; behind it folds go up a curtain."""
+    rng, room = np.random.default_rng(3), ground((200, 120)).astype(np.float32)
+    height = np.arange(70)[:, None, None]
+    frames, masks = [], np.zeros((48, 120, 200), bool)
+    for t in range(48):
+        frame, x = room.copy(), 85 + max(0, 4 * (t - 36))
+        frame[:70, 55:140] *= 1 + 0.15 * np.sin(height / 8 + t / 6)
+        frame[92:98, x - 4 : x + 30] *= 0.7
+        frame[56:94, x : x + 26] = (200, 30, 40)
+        masks[t, 56:94, x : x + 26] = True
+        frames.append(np.clip(frame + rng.normal(0, 1.5, frame.shape), 0, 255).astype(np.uint8))
+    return Clip(np.stack(frames), np.arange(48) / 24, 200, 120), masks
+
+
+def test_what_sways_behind_a_resting_object_is_not_its_light():
+    clip, primary = before_a_curtain()
+    scene = analyse_scene(clip, primary)
+    light = MotionReasoner().reason(clip, primary, scene, (), silent).masks["light"]
+    assert scene.soft[:36, :50].sum() > 10_000, "the curtain changes softly"
+    assert light[:, :54].mean(axis=(1, 2)).max() < 0.005
+    assert light[:36, 95:97, 83:113].mean() > 0.9, "the shadow at its foot"
 
 
 def test_what_went_behind_the_object_is_what_comes_out_again():

@@ -20,12 +20,16 @@ _BRIDGE_PX = 4  # light may start this far from the object's mask
 _PERIOD_SHARE = 0.04  # of the object's size: it rests while it stays within this distance
 _AWAY = 1.6  # of its size: so far away it does nothing to the light here
 _TRAVEL, _BESIDE = 1.5, 2.0  # of its size: how far it must go, and how far from it its light is looked for
+_PLACE = 0.25  # of its size: rests that are no further apart are at one place
 _DRIFT_SHARE = 0.05  # of the picture's diagonal: seen from further apart the surroundings look otherwise
 _REACH = 1.1  # of the object's size: how far a still object's shadow is looked for
 _AT_FOOT = 0.3  # share of its contact with the object
 _COLOR_BINS, _COMMON_SHARE = 40, 0.004
 _FADE_PX, _FADE_LEVELS = 4, 5.0  # of 255: a shadow's last fade is still a shadow
 _OUTSIDE_PX = 21
+_LOOKS = 9  # frames of a rest that are compared
+_RESTLESS_LEVELS, _RESTLESS_NOISE = 4.0, 2.0  # of 255, and of the noise: what changes by more in most of them
+_RESTLESS_PX, _OFTEN_SOFT = 9, 0.2  # looked for in squares of this side; soft in so many frames of the rest
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
@@ -41,14 +45,15 @@ def find_artifacts(
     ``ignore`` boolean (T, H, W): pixels that belong to other things; ``deep`` boolean (T, H, W): pixels known to be
     its shadow although they look solid.
     """
-    soft = _Soft(scene.soft, primary, ignore)
+    rests = _rests(primary, scene)
+    soft = _Soft(scene.soft, primary, ignore, _restless(clip, rests, primary, scene))
     attached = np.empty(primary.shape, bool)  # frame by frame from here: a long clip's masks are large
     for t, (gone, others) in enumerate(zip(primary, ignore, strict=True)):
         attached[t] = _attached(soft[t], gone, others)
     _add_going_along(attached, soft, primary, scene)
     for t, shadow in enumerate(deep):
         attached[t] |= shadow
-    _settle(attached, clip, primary, scene)
+    _settle(attached, clip, primary, scene, rests, soft.restless)
     for t, (gone, others) in enumerate(zip(primary, ignore, strict=True)):
         light = _tidy(attached[t] & ~gone & ~others)
         attached[t] = _to_its_edge(light, clip.frames[t], scene, t, gone) if light.any() else light
@@ -102,14 +107,18 @@ def _grown(mask: np.ndarray, radius_px: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Soft:
-    """Soft pixels that belong neither to the object nor to another thing: boolean (H, W), frame by frame."""
+    """Soft pixels that belong neither to the object nor to another thing: boolean (H, W), frame by frame.
+
+    ``restless`` boolean (H, W): what changes while the object rests, a dress or leaves, is not its doing.
+    """
 
     soft: np.ndarray
     primary: np.ndarray
     ignore: np.ndarray
+    restless: np.ndarray
 
     def __getitem__(self, t: int) -> np.ndarray:
-        return self.soft[t] & ~self.primary[t] & ~self.ignore[t]
+        return self.soft[t] & ~self.primary[t] & ~self.ignore[t] & ~self.restless
 
 
 def _attached(soft: np.ndarray, primary: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -136,7 +145,7 @@ def _add_going_along(attached: np.ndarray, soft: _Soft, primary: np.ndarray, sce
     frames = np.flatnonzero(np.isfinite(centers[:, 0]) & ~_cut(primary))
     if frames.size < 4:
         return
-    size = float(np.sqrt(np.median([np.count_nonzero(primary[t]) for t in frames])))
+    size = float(np.sqrt(np.median([np.count_nonzero(primary[t]) for t in frames])))  # where it is whole
     travel = mask_centers(primary, scene.camera.to_plate)[frames]
     if np.ptp(travel, axis=0).max() < _TRAVEL * size:
         return
@@ -176,20 +185,73 @@ def _around(mask: np.ndarray, center: tuple[int, int], reach: int) -> np.ndarray
     return padded[y : y + 2 * reach + 1, x : x + 2 * reach + 1].astype(np.float32)
 
 
-def _settle(artifacts: np.ndarray, clip: Clip, primary: np.ndarray, scene: Scene) -> None:
+def _rests(primary: np.ndarray, scene: Scene) -> list[_Rest]:
+    """The times in which the object, boolean (T, H, W), stays put."""
+    centers = mask_centers(primary, scene.camera.to_plate)
+    return [
+        _Rest(scene, stretch)
+        for period in _periods(centers, max(1.5, _PERIOD_SHARE * _size_px(primary)))
+        for stretch in _stretches(period, scene)
+    ]
+
+
+def _size_px(primary: np.ndarray) -> float:
+    """The root of the object's area, in the middle of the frames that show it."""
+    return float(np.sqrt(np.median([np.count_nonzero(mask) for mask in primary if mask.any()])))
+
+
+def _restless(clip: Clip, rests: list[_Rest], primary: np.ndarray, scene: Scene) -> np.ndarray:
+    """Boolean (H, W): what changes for most of the time that the object rests in one place, and is often soft. The
+    light of what rests does neither.
+
+    Before a still camera; another one's pictures of a textured thing differ of themselves.
+    """
+    restless = np.zeros(scene.soft.shape[1:], bool)
+    if scene.camera.kind is not CameraKind.STILL:
+        return restless
+    limit = _RESTLESS_LEVELS + _RESTLESS_NOISE * scene.noise
+    side = (_RESTLESS_PX, _RESTLESS_PX)
+    for frames in _places(rests, mask_centers(primary, scene.camera.to_plate), _PLACE * _size_px(primary)):
+        if len(frames) < _LOOKS:
+            continue
+        looks = clip.frames[_spread(frames, _LOOKS)]
+        typical = np.median(looks, axis=0).astype(np.uint8)
+        changes = np.median([channel_max(cv2.absdiff(look, typical)) for look in looks], axis=0) > limit
+        often = scene.soft[frames].mean(axis=0, dtype=np.float32)
+        restless |= (cv2.blur(changes.astype(np.float32), side) > 0.5) & (cv2.blur(often, side) > _OFTEN_SOFT)
+    return restless
+
+
+def _places(rests: list[_Rest], centers: np.ndarray, near_px: float) -> list[np.ndarray]:
+    """The frames of all rests at one place, for each place. ``centers``: the object's, float (T, 2)."""
+    homes: list[np.ndarray] = []
+    frames: list[np.ndarray] = []
+    for rest in rests:
+        home = np.median(centers[rest.frames], axis=0)
+        known = [n for n, other in enumerate(homes) if np.linalg.norm(home - other) < near_px]
+        if known:
+            frames[known[0]] = np.concatenate([frames[known[0]], rest.frames])
+        else:
+            homes.append(home)
+            frames.append(rest.frames)
+    return frames
+
+
+def _settle(
+    artifacts: np.ndarray,
+    clip: Clip,
+    primary: np.ndarray,
+    scene: Scene,
+    rests: list[_Rest],
+    restless: np.ndarray,
+) -> None:
     """Complete ``artifacts`` boolean (T, H, W) in place: while the object rests its light rests too. What most frames
     of the rest show is there in all of them, and what it does to the light at one resting place it does at every other.
 
     The camera is taken out: everything is compared in the pixels of one frame, of a moving camera's in those of a frame
-    near by.
+    near by. ``restless`` boolean (H, W) is left out.
     """
-    centers = mask_centers(primary, scene.camera.to_plate)
-    size = float(np.sqrt(np.median([np.count_nonzero(mask) for mask in primary if mask.any()])))
-    rests = [
-        _Rest(scene, stretch)
-        for period in _periods(centers, max(1.5, _PERIOD_SHARE * size))
-        for stretch in _stretches(period, scene)
-    ]
+    centers, size = mask_centers(primary, scene.camera.to_plate), _size_px(primary)
     footprints = [_mostly(artifacts, rest) for rest in rests]
     if scene.camera.kind is not CameraKind.PARALLAX:
         for n, rest in enumerate(rests):
@@ -202,7 +264,8 @@ def _settle(artifacts: np.ndarray, clip: Clip, primary: np.ndarray, scene: Scene
         for source, footprint in zip(rests, footprints, strict=True):
             dx, dy = home - np.median(centers[source.frames], axis=0)
             step = np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
-            together |= _warped(footprint, np.linalg.inv(target.to_plate) @ step @ source.to_plate)
+            light = footprint & ~restless
+            together |= _warped(light, np.linalg.inv(target.to_plate) @ step @ source.to_plate)
         for t in target.frames:
             artifacts[t] = target.back(together, t)
 
@@ -269,9 +332,14 @@ def _periods(centers: np.ndarray, reach_px: float) -> list[np.ndarray]:
     return [np.array(p) for p in periods if len(p) >= 3]
 
 
+def _spread(frames: np.ndarray, limit: int) -> np.ndarray:
+    """At most ``limit`` of ``frames``, evenly spread."""
+    return frames[np.linspace(0, len(frames) - 1, min(len(frames), limit)).astype(int)]
+
+
 def _typical_frame(clip: Clip, rest: _Rest) -> np.ndarray:
-    chosen = rest.frames[np.linspace(0, len(rest.frames) - 1, min(len(rest.frames), 9)).astype(int)]
-    return np.median([rest.seen(clip.frames[t], t) for t in chosen], axis=0).astype(np.uint8)
+    looks = [rest.seen(clip.frames[t], t) for t in _spread(rest.frames, _LOOKS)]
+    return np.median(looks, axis=0).astype(np.uint8)
 
 
 def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
