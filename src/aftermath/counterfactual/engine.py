@@ -12,6 +12,7 @@ import numpy as np
 from aftermath.counterfactual.camera import view_at
 from aftermath.counterfactual.scene import Body, Light, Scene, Shape, Soft, Vector
 from aftermath.counterfactual.surfaces import Surface, paint
+from aftermath.counterfactual.window import BOARDS, SHARE
 from aftermath.errors import InputError, extra_needed
 
 __all__ = ["STEPS_PER_S", "build_model", "load_mujoco", "open_renderer", "soft_ids", "soft_points"]
@@ -127,14 +128,12 @@ def _add_lamp(spec: Any, at: np.ndarray, colour: np.ndarray) -> None:
 
 
 def _add_window(mujoco: Any, spec: Any, lamp: np.ndarray) -> None:
-    """Bars and a frame at a third of the way, square to the light."""
+    """Bars and a frame on the light's way, square to it."""
     z = lamp / np.linalg.norm(lamp)
     quat = np.zeros(4)
     mujoco.mju_quatZ2Vec(quat, z)
-    frame = spec.worldbody.add_body(pos=0.66 * lamp, quat=quat)
-    bars = [((0.02, 0.5), (0, 0)), ((0.5, 0.02), (0, 0))]
-    rim = [((1.2, 0.8), (0, s * 1.2)) for s in (-1, 1)] + [((0.8, 1.2), (s * 1.25, 0)) for s in (-1, 1)]
-    for size, at in (*bars, *rim):
+    frame = spec.worldbody.add_body(pos=SHARE * lamp, quat=quat)
+    for size, at in BOARDS:
         frame.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX, size=[*size, 0.01], pos=[*at, 0], contype=0, conaffinity=0
         )

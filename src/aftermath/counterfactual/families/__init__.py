@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from aftermath.counterfactual.families.staging import Staging
 from aftermath.counterfactual.families.supports import container, hanging, support
 from aftermath.counterfactual.rooms import ROOMS, Parts
 from aftermath.counterfactual.scene import Scene
+from aftermath.counterfactual.window import in_view
 from aftermath.errors import InputError
 
 __all__ = ["FAMILIES", "Family", "make_scene"]
@@ -62,8 +63,9 @@ def make_scene(
     room = parts.room(mirror=staging.mirror, kinds=kinds)
     light = parts.light(outdoors=room.place.startswith("Outdoors"))
     camera = parts.camera(staging.target, staging.distance_m, low=room.wall is None)
-    return Scene(
+    scene = Scene(
         family, seed, staging.removed, staging.bodies, room, light, camera, staging.ties, staging.actors, num_frames,
         24, size,
         shutter=parts.between(0.25, 0.6) if parts.chance(0.6) else 0.05, grain=parts.between(0.4, 1.6),
     )  # fmt: skip
+    return replace(scene, light=replace(light, window=False)) if in_view(scene) else scene
