@@ -38,3 +38,23 @@ def test_bad_input_is_one_line_and_two(cli_here: Cli, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and "holds no pairs" in done.stderr
     assert not (tmp_path / "report").exists()
+
+
+def test_an_engine_that_cannot_run_at_all_is_told_before_anything_is_done(
+    cli_here: Cli, tmp_path: Path
+) -> None:
+    drawn.write_pair(tmp_path / "pairs" / "one")
+    words = ("evaluate", tmp_path / "pairs", "--engine", "void", "--model", tmp_path / "none")
+    done = cli_here(*words, "--report", tmp_path / "report")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(tmp_path / "none") in done.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_system_without_a_single_score_is_no_success(cli_here: Cli, tmp_path: Path) -> None:
+    drawn.write_pair(tmp_path / "pairs" / "one")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "one.mp4").write_bytes(b"no film")
+    words = ("evaluate", tmp_path / "pairs", "--outputs", tmp_path / "theirs", "--baseline", "truth")
+    done = cli_here(*words, "--report", tmp_path / "report")
+    assert done.returncode == 1 and "theirs: not one pair could be scored" in done.stderr
+    assert "100.0 dB #1" in done.stdout, "the others are scored"

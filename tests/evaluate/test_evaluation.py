@@ -302,9 +302,35 @@ def test_lpips_sees_the_region_alone(pair: Pair) -> None:
     assert score(pair.source, pair.truth, keep) == pytest.approx(0, abs=1e-6)
 
 
-def test_lpips_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    told = load_lpips()[1]
+    assert "AlexNet_Weights" in told or "pip install" in told
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert load_lpips() == (None, "LPIPS left out: torchmetrics is not installed")
+    assert load_lpips()[1].startswith(
+        "LPIPS left out: torchmetrics is not installed; it needs the extra metrics"
+    )
+
+
+def test_lpips_of_every_region_by_the_real_code(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With weights drawn at random in the place of AlexNet's: the code is the real one, the numbers are not."""
+    pytest.importorskip("torchmetrics", reason="the extra metrics is not installed")
+    import torch
+    import torchvision
+
+    torch.manual_seed(1)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    weights = torchvision.models.alexnet().state_dict()
+    torch.save(weights, tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth")
+    lpips, told = load_lpips()
+    assert lpips is not None and told == "LPIPS: AlexNet, torchmetrics"
+    judge = Judge(pair, lpips)
+    truth, untouched = judge.score(pair.truth).values, judge.score(pair.source).values
+    for region in ("object", "affected", "changed", "all"):
+        assert abs(truth[f"lpips_{region}"]) < 1e-6 < untouched[f"lpips_{region}"]
 
 
 def test_plots_leave_gaps_and_escape() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -292,6 +293,40 @@ def test_a_lora_changes_little_and_is_merged_into_what_is_written(
     assert (done.model / "lora" / "pytorch_lora_weights.safetensors").is_file()
 
 
+def test_a_vae_learns_by_an_addition_too(pairs: Path, nano: Path, tmp_path: Path):
+    recipe = recipe_named(
+        "nano_vae", sizes=((HEIGHT, WIDTH),), crop=(32, 32), num_frames=9, steps=2, precision="no", lora_rank=2,
+        validation_pairs=1, learning_rate=1e-2, warmup_steps=0, ema=0.0,
+    )  # fmt: skip
+    done = train(recipe, pairs, tmp_path / "run", model=nano)
+    name = "vae/diffusion_pytorch_model.safetensors"
+    before, after = load_file(nano / name), load_file(done.model / name)
+    assert before.keys() == after.keys()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all(re.fullmatch(r"decoder.*conv[12]\.conv\.weight", key) for key in changed)
+    ranks = {
+        int(torch.linalg.matrix_rank((after[key] - before[key]).flatten(1), rtol=1e-3)) for key in changed
+    }
+    assert max(ranks) <= 2
+
+
+def test_latents_of_a_pair_that_was_made_anew_are_made_anew(copied: Path, nano: Path, tmp_path: Path):
+    vae = load_pipeline(nano, text=False, dtype=torch.float32).vae
+    recipe = nano_pass1(sizes=((HEIGHT, WIDTH),), num_frames=NUM_FRAMES)
+
+    def encoded() -> tuple[torch.Tensor, int]:
+        latents = Latents(tmp_path / "latents", vae, recipe, find_pairs(copied)[:1])
+        latents.make(lambda *_: None)
+        return latents.read(0)["truth"], latents.path(0).stat().st_mtime_ns
+
+    first, when = encoded()
+    assert encoded()[1] == when
+    shutil.rmtree(copied / "pair-00")
+    write_small_pair(copied / "pair-00", 77)
+    second, later = encoded()
+    assert later > when and not torch.equal(first, second)
+
+
 def test_variants_are_mirrored_and_in_other_colours_and_all_twelve_differ(pairs: Path):
     pair = load_pair(find_pairs(pairs)[0])
     assert varied(pair, 0) is pair
@@ -328,16 +363,31 @@ def test_every_sample_comes_once_an_epoch_and_shapes_are_not_mixed():
     assert epoch == [Order(shapes, 2, seed=3).batch(step) for step in range(order.per_epoch)]
 
 
-class _Breaking:
-    """Its loss is no number from step 5 on."""
+class _NoGradient(torch.autograd.Function):
+    """Its own number, but where ``bad`` a gradient that is none."""
 
-    def __init__(self) -> None:
+    @staticmethod
+    def forward(ctx, value: torch.Tensor, bad: bool) -> torch.Tensor:
+        ctx.bad = bad
+        return value.sum()
+
+    @staticmethod
+    def backward(ctx, *given: torch.Tensor):
+        return given[0] * torch.full((1,), float("nan") if ctx.bad else 1.0), None
+
+
+class _Breaking:
+    """Its loss, or its gradient, is no number from step 5 on."""
+
+    def __init__(self, what: str = "loss") -> None:
         class Loss(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.weight = torch.nn.Parameter(torch.ones(1))
 
             def forward(self, times: torch.Tensor) -> torch.Tensor:
+                if what == "gradient":
+                    return _NoGradient.apply(self.weight, bool(times.isnan()))
                 return self.weight.sum() * times.sum()
 
         self.network: torch.nn.Module = Loss()
@@ -353,12 +403,58 @@ class _Breaking:
         save_file({"weight": self.network.weight.detach()}, folder / "weight.safetensors")  # type: ignore[dict-item]
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(tmp_path: Path):
-    recipe = Recipe(name="breaking", steps=9, save_every=4, learning_rate=1e-2, precision="no")  # type: ignore[arg-type]
-    with pytest.raises(TrainingDiverged, match=r"step 5: the loss is no number.*checkpoints/00000004"):
-        fit(_Breaking(), recipe, tmp_path)
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize("clip", [1.0, 0.0])
+def test_what_is_no_number_stops_and_the_last_good_weights_are_kept(tmp_path: Path, what: str, clip: float):
+    recipe = Recipe(
+        name="breaking", steps=6, save_every=4, learning_rate=1e-2, precision="no", clip_gradient=clip  # type: ignore[arg-type]
+    )  # fmt: skip
+    with pytest.raises(TrainingDiverged, match=rf"step 5: the {what} is no number.*checkpoints/00000004"):
+        fit(_Breaking(what), recipe, tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000004"]
     assert torch.isfinite(load_file(tmp_path / "model" / "weight.safetensors")["weight"]).all()
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_model_writes_that_when_it_goes_on(tmp_path: Path):
+    recipe = Recipe(name="breaking", steps=4, save_every=2, learning_rate=1e-2, precision="no")  # type: ignore[arg-type]
+    model, second, last = (
+        tmp_path / name for name in ("model", "checkpoints/00000002", "checkpoints/00000004")
+    )
+    fit(_Breaking(), recipe.changed(steps=2), tmp_path)
+    early = load_file(model / "weight.safetensors")["weight"]
+    shutil.copytree(model, tmp_path / "early")
+    fit(_Breaking(), recipe, tmp_path)
+    late = load_file(model / "weight.safetensors")["weight"]
+    assert not torch.equal(early, late) and second.exists()
+    # as a kill leaves it: the checkpoint is there, the model is still the one before
+    shutil.rmtree(model)
+    (tmp_path / "early").replace(model)
+    (mark,) = (path for path in last.iterdir() if path.stat().st_size == 0)
+    mark.unlink()
+    assert fit(_Breaking(), recipe, tmp_path) == 4
+    assert torch.equal(load_file(model / "weight.safetensors")["weight"], late)
+
+
+def test_a_full_disk_is_told_as_one_and_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """torch's own words for it, and what the system says of the disk then."""
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+
+    class Breaking(_Breaking):
+        def save(self, folder: Path) -> None:
+            folder.mkdir()
+            (folder / "half").write_bytes(b"x")
+            full()
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    recipe = Recipe(name="breaking", steps=2, save_every=2, precision="no")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no room left on the disk; free some"):
+        fit(Breaking(), recipe, tmp_path)
+    assert not list(tmp_path.rglob("*part")) and not (tmp_path / "model").exists()
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="unexpected pos"):  # what is no full disk is not called one
+        fit(Breaking(), recipe, tmp_path)
 
 
 @pytest.fixture
@@ -377,8 +473,17 @@ def _other_size(pairs: Path) -> None:
     shutil.copy(pairs / "pair-01" / "rgb_removed.mp4", other)
 
 
-def _no_mask(pairs: Path) -> None:
-    (pairs / "pair-02" / "mask.mp4").unlink()
+def _held_out_but_for_one_file(pairs: Path) -> None:
+    (pairs / "pair-02" / "metadata.json").unlink()
+    (pairs / "pair-02" / "scene.json").write_text(json.dumps({"seed": 1_000_007}))
+
+
+def _gone(*names: str):
+    def spoil(pairs: Path) -> None:
+        for name in names:
+            (pairs / "pair-02" / name).unlink()
+
+    return spoil
 
 
 @pytest.mark.parametrize(
@@ -386,7 +491,10 @@ def _no_mask(pairs: Path) -> None:
     [
         (_held_out, "1000000 to 1000999 are held out"),
         (_other_size, "all must be of one size"),
-        (_no_mask, "a pair without mask.mp4"),
+        (_held_out_but_for_one_file, "1000000 to 1000999 are held out"),
+        (_gone("mask.mp4"), "a pair without mask.mp4"),
+        (_gone("rgb_full.mp4"), "a pair without rgb_full.mp4"),
+        (_gone("mask.mp4", "rgb_removed.mp4"), "a pair without rgb_removed.mp4"),
         (lambda pairs: [shutil.rmtree(pairs / f"pair-0{n}") for n in range(5)], "holds no pairs"),
     ],
 )
@@ -411,6 +519,10 @@ def test_bad_words_get_one_line(cli_here: Cli, pairs: Path, nano: Path, tmp_path
         ([*base, "--model", str(nano), "--steps", "0"], "must be 1 or more"),
         ([*base, "--model", str(nano), "--set", "size=3"], "NAME one of"),
         ([*base, "--model", str(nano), "--set", "sizes=[[191,336]]"], "multiples of 16"),
+        ([*base, "--model", str(nano), "--set", "sizes=[192,336]"], "as [[192,336]]"),
+        ([*base, "--model", str(nano), "--set", "seed=-1"], "must be 0 or more"),
+        ([*base, "--model", str(nano), "--set", "weight_decay=-1"], "must be 0 or more"),
+        ([*base, "--model", str(nano), "--set", "emphasis=NaN"], "must be 0 or more"),
         ([*base, "--model", str(nano), "--set", "levels=five"], "must be one of two, three, four"),
         ([*base, "--model", str(nano), "--set", "batch=1.5"], "must be like 4"),
     ):
@@ -438,5 +550,5 @@ def test_another_run_in_the_folder_and_another_shape_of_weights_are_refused(
     broken = Path(shutil.copytree(nano, tmp_path / "broken"))
     path = broken / "transformer" / "diffusion_pytorch_model.safetensors"
     save_file({name: value[:1] for name, value in load_file(path).items()}, path)
-    with pytest.raises(Exception, match="has shape"):
+    with pytest.raises(InputError, match=r"--model .*broken: .* has shape"):
         train(nano_pass1(**small), pairs, tmp_path / "run2", model=broken, latents=latents)

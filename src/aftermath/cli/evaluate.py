@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aftermath.cli.execute import guarded
+from aftermath.cli.execute import guarded, say
 from aftermath.config import Engine
 from aftermath.errors import InputError
 
@@ -59,14 +59,14 @@ def evaluate_command(
 
     Anyone's outputs, by folder, our engines and the baselines stand side by side: pixels by region, steadiness, what
     is left of the object, and whether the affected things are where physics puts them. A pair in which a system has no
-    output, or too few frames, is counted as failed.
+    output, or too few frames, is counted as failed; the exit code is 1 where one has not a single score.
     """
     with guarded(debug=debug, as_json=as_json):
         from aftermath.evaluate.evaluation import evaluate
         from aftermath.evaluate.report import write_report
         from aftermath.evaluate.sheets import Sheets
         from aftermath.evaluate.systems import EngineSystem, Given, baseline_named, folders
-        from aftermath.media.files import check_folder
+        from aftermath.media.files import check_folder, full_disk_told
 
         check_folder(report)
         if report.exists() and not report.is_dir():
@@ -78,9 +78,13 @@ def evaluate_command(
                 systems.append(EngineSystem(one, report / "outputs", given=told, say_falls=say_falls, **void))
         sheets = Sheets(report / "pictures")
         tell = _tell if sys.stderr.isatty() and not as_json else None
-        evaluation = evaluate(pairs, systems, shown=sheets, told=tell)
-        page = write_report(evaluation, report, sheets.files)
+        with full_disk_told(report):
+            evaluation = evaluate(pairs, systems, shown=sheets, told=tell)
+            page = write_report(evaluation, report, sheets.files)
         _show(evaluation, page, as_json, as_markdown)
+    if unscored := [name for name in evaluation.systems if not evaluation.scored(name)]:
+        say(f"{'; '.join(unscored)}: not one pair could be scored")
+        raise typer.Exit(1)
 
 
 def _given(words: list[str]) -> list[Given]:

@@ -23,22 +23,28 @@ HELD_OUT_SEEDS = range(1_000_000, 1_001_000)
 def check_trainable(pairs: Iterable[Path]) -> None:
     """See to it that none of these pair folders is held out; those that name no seed are not ours, and pass.
 
-    Raises `InputError` for the first whose ``metadata.json`` names a seed of `HELD_OUT_SEEDS` or cannot be read.
+    Raises `InputError` for the first whose JSON files name a seed of `HELD_OUT_SEEDS`, or one cannot be read.
     """
     for folder in pairs:
-        try:
-            about = json.loads((Path(folder) / "metadata.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise InputError(str(folder), f"its metadata.json cannot be read ({error})") from error
-        seed = about.get("seed") if isinstance(about, dict) else None
-        if isinstance(seed, int) and seed in HELD_OUT_SEEDS:
-            raise InputError(
-                f"{folder} has seed {seed}",
-                f"{HELD_OUT_SEEDS.start} to {HELD_OUT_SEEDS.stop - 1} are held out for evaluation",
-                "take it out of the training pairs",
-            )
+        for name in ("metadata.json", "truth.json", "scene.json"):  # one of them may be lost
+            seed = _seed_in(Path(folder) / name)
+            if seed in HELD_OUT_SEEDS:
+                raise InputError(
+                    f"{folder} has seed {seed}",
+                    f"{HELD_OUT_SEEDS.start} to {HELD_OUT_SEEDS.stop - 1} are held out for evaluation",
+                    "take it out of the training pairs",
+                )
+
+
+def _seed_in(file: Path) -> int | None:
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(str(file.parent), f"its {file.name} cannot be read ({error})") from error
+    seed = about.get("seed") if isinstance(about, dict) else None
+    return seed if isinstance(seed, int) else None
 
 
 def read_suite(path: Path) -> list[Wanted]:

@@ -13,7 +13,7 @@ from aftermath.errors import InputError
 from aftermath.evaluate.lpips import load_lpips
 from aftermath.evaluate.measures import MEASURES, Judge, Measure, Scores
 from aftermath.evaluate.pairs import Pair, PairFiles, check_sizes, find_pairs, load_pair
-from aftermath.evaluate.systems import Folder, System, Unscored
+from aftermath.evaluate.systems import EngineSystem, Folder, System, Unscored
 
 __all__ = ["Entry", "Evaluation", "Summary", "evaluate"]
 
@@ -71,6 +71,10 @@ class Evaluation:
         """The entries of one system, of one family or of all."""
         return [e for e in self.entries if e.system == system and family in ("", e.family)]
 
+    def scored(self, system: str) -> list[Entry]:
+        """Pairs with a score."""
+        return [entry for entry in self.of(system) if entry.scores is not None]
+
     def failures(self, system: str, family: str = "") -> list[Entry]:
         """Pairs without a score."""
         return [entry for entry in self.of(system, family) if entry.scores is None]
@@ -114,8 +118,8 @@ def evaluate(
 ) -> Evaluation:
     """Score ``systems`` on the folder ``pairs`` (see `aftermath.evaluate.pairs`), one pair in memory at a time.
 
-    Raises `InputError` for no system, two of one name, no pairs, a pair that cannot be used, or a folder of outputs
-    with none for any pair.
+    Raises `InputError` for no system, two of one name, no pairs, a pair that cannot be used, a folder of outputs with
+    none for any pair, or an engine that cannot run here.
     """
     found = find_pairs(Path(pairs))
     names = [system.name for system in systems]
@@ -124,7 +128,7 @@ def evaluate(
     if len(set(names)) < len(names):
         raise InputError(f"systems {', '.join(names)}", "must differ in name", "rename one of the folders")
     for system in systems:
-        if isinstance(system, Folder):
+        if isinstance(system, Folder | EngineSystem):
             system.check(found)
     for files in found:
         check_sizes(files)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from aftermath.errors import extra_needed
+
 __all__ = ["Lpips", "load_lpips"]
 
 Lpips = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -23,11 +25,14 @@ def load_lpips() -> tuple[Lpips | None, str]:
     """The score, or None; and a line that says what is missing, or what it runs on. Nothing is downloaded."""
     for package in ("torchmetrics", "torchvision", "torch"):  # found, not loaded: torch takes seconds
         if importlib.util.find_spec(package) is None:
-            return None, f"LPIPS left out: {package} is not installed"
+            return None, f"LPIPS left out: {package} is not installed; {extra_needed('it', 'metrics')}"
     torch: Any = importlib.import_module("torch")
     weights = Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONE
     if not weights.is_file():
-        return None, f"LPIPS left out: the weights {_BACKBONE} are not in torch's cache"
+        return None, (
+            f"LPIPS left out: the weights {_BACKBONE} are not in torch's cache; fetch them once with: "
+            'python -c "import torchvision.models as m; m.alexnet(weights=m.AlexNet_Weights.DEFAULT)"'
+        )
     module: Any = importlib.import_module("torchmetrics.image.lpip")
     net = module.LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True).eval()
     return _scorer(torch, net), "LPIPS: AlexNet, torchmetrics"

@@ -45,8 +45,12 @@ class Measure:
         return f"{value:.{self.digits}f}{' ' + self.unit if self.unit else ''}"
 
 
-def _of_regions(key: str, title: str, unit: str, what: str, digits: int) -> list[Measure]:
-    return [Measure(f"{key}_{r}", f"{title} {r}", unit, True, f"{what}, {r}", digits) for r in REGIONS]
+def _of_regions(
+    key: str, title: str, unit: str, what: str, digits: int, *, higher_is_better: bool = True
+) -> list[Measure]:
+    return [
+        Measure(f"{key}_{r}", f"{title} {r}", unit, higher_is_better, f"{what}, {r}", digits) for r in REGIONS
+    ]
 
 
 MEASURES: dict[str, Measure] = {
@@ -54,13 +58,8 @@ MEASURES: dict[str, Measure] = {
     for one in (
         *_of_regions("psnr", "PSNR", "dB", "peak signal-to-noise ratio against the truth", 1),
         *_of_regions("ssim", "SSIM", "", "structural similarity against the truth (Wang et al. 2004)", 3),
-        Measure(
-            "lpips_changed",
-            "LPIPS changed",
-            "",
-            False,
-            "LPIPS against the truth, changed (Zhang et al. 2018)",
-            3,
+        *_of_regions(
+            "lpips", "LPIPS", "", "LPIPS against the truth (Zhang et al. 2018)", 3, higher_is_better=False
         ),
         Measure(
             "warp_excess",
@@ -158,7 +157,7 @@ class Judge:
         values = {f"psnr_{name}": _capped(psnr(video, true, region)) for name, region in regions.items()}
         values |= {f"ssim_{name}": value for name, value in similar.items()}
         if self._lpips:
-            values["lpips_changed"] = self._lpips(video, true, changed)
+            values |= {f"lpips_{name}": self._lpips(video, true, region) for name, region in regions.items()}
         values["warp_error"] = warp_error(video, self._flows, changed)
         values["warp_excess"] = _excess(values["warp_error"], self._true_warp_error)
         values["keep_db"] = _capped(keep_fidelity(video, filmed, true, regions["keep"]))

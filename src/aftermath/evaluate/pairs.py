@@ -23,6 +23,7 @@ from aftermath.core import Quadmask
 from aftermath.errors import InputError
 from aftermath.media.decode import probe, read_clip
 from aftermath.media.masks import read_quadmask
+from aftermath.media.runs import digest, key_of
 
 __all__ = ["REGIONS", "Pair", "PairFiles", "Thing", "check_sizes", "find_pairs", "load_pair", "read_video"]
 
@@ -44,6 +45,10 @@ class PairFiles:
     mask: Path
     family: str
     about: dict[str, Any]
+
+    def digest(self) -> str:
+        """Tells its three videos from others."""
+        return key_of(videos=[digest(path) for path in (self.source, self.truth, self.mask)])
 
 
 @dataclass(frozen=True)
@@ -87,15 +92,16 @@ class Pair:
 
 
 def find_pairs(folder: Path) -> list[PairFiles]:
-    """The pairs in ``folder``, by name; or the one that ``folder`` is. Raises `InputError` where there is none."""
+    """The pairs in ``folder``, by name; or the one that ``folder`` is. Raises `InputError` where there is none, and for
+    half a pair."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(str(folder), "no such folder", "give a folder of pairs, or one pair")
-    if _form(folder):
+    if _is_pair(folder):
         return [_describe(folder.resolve())]
     entries = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
     # a hidden one is half a pair, perhaps being made
-    found = [_describe(entry) for entry in entries if entry.name[0] != "." and _form(entry)]
+    found = [_describe(entry) for entry in entries if entry.name[0] != "." and _is_pair(entry)]
     if not found:
         raise InputError(
             str(folder),
@@ -106,19 +112,16 @@ def find_pairs(folder: Path) -> list[PairFiles]:
     return found
 
 
-def _form(folder: Path) -> tuple[str, str] | None:
-    """Names of source and mask, where the folder has a source in either form and says it is a pair."""
-    for source, mask in _FORMS:
-        if (folder / source).exists() and ((folder / _TRUTH).exists() or (folder / mask).exists()):
-            return source, mask
-    return None
+def _is_pair(folder: Path) -> bool:
+    """Whether it is one, or half of one: it has a video that nothing but a pair has, or a source and its mask."""
+    if any((folder / name).exists() for name in (_FORMS[0][0], _TRUTH)):
+        return True
+    return any((folder / source).exists() and (folder / mask).exists() for source, mask in _FORMS)
 
 
 def _describe(folder: Path) -> PairFiles:
-    form = _form(folder)
-    assert form is not None
-    source, mask = form
-    for name in (_TRUTH, mask):
+    source, mask = next((form for form in _FORMS if (folder / form[0]).exists()), _FORMS[0])
+    for name in (source, _TRUTH, mask):
         if not (folder / name).exists():
             raise InputError(str(folder), f"a pair without {name}", "add it, or take the folder out")
     about = {**_read_json(folder / "metadata.json"), **_read_json(folder / "truth.json")}

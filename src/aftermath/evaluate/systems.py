@@ -204,11 +204,21 @@ class EngineSystem:
         passes = f", {self.passes} passes" if self.passes > 1 else ""
         return f"{self.engine}{model}, {self.given}{told}{passes}"
 
+    @property
+    def options(self) -> RemoveOptions:
+        """How it removes."""
+        return RemoveOptions(engine=self.engine, codec=Codec.FFV1, model=self.model, passes=self.passes)
+
+    def check(self, pairs: Sequence[PairFiles]) -> None:
+        """Raise `InputError` where it cannot run here at all."""
+        from aftermath.engines import choose_engine
+
+        choose_engine(self.options)
+
     def output(self, pair: Pair) -> Output:
         """See `System`."""
         from aftermath.remove import remove
 
-        options = RemoveOptions(engine=self.engine, codec=Codec.FFV1, model=self.model, passes=self.passes)
         folder = self.folder / self.name  # another way of running is another folder
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{pair.name}.mkv"
@@ -222,7 +232,7 @@ class EngineSystem:
                 quadmask=None if self.given is Given.BOX else self._quadmask(pair, folder),
                 affected=falls,
                 prompt=prompt,
-                options=options,
+                options=self.options,
                 models=self.models,  # loaded once for all pairs
             )
             return fitted(read_video(target), float(probe(target).frame_rate), pair)

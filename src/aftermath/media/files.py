@@ -13,11 +13,13 @@ from av.error import FFmpegError
 
 from aftermath.errors import AftermathError, InputError, MediaError
 
-__all__ = ["check_folder", "explained", "is_same", "publish", "temporary_for"]
+__all__ = ["check_folder", "explained", "full_disk_told", "is_same", "publish", "temporary_for"]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LEAST_ROOM = 1 << 16  # bytes
 _NO_ACCESS = {
     errno.EACCES,
+    errno.EEXIST,
     errno.EPERM,
     errno.EROFS,
     errno.ENOENT,
@@ -61,6 +63,28 @@ def explained(target: Path) -> Iterator[None]:
                 str(target), f"cannot be written ({os.strerror(code)})", "write elsewhere"
             ) from error
         raise MediaError(f"{target}: could not be encoded: {error}") from error
+
+
+@contextlib.contextmanager
+def full_disk_told(target: Path) -> Iterator[None]:
+    """Say of a full disk that it is full, whatever the library that wrote under ``target`` calls it. Raises
+    `InputError` then; all else goes on as it is."""
+    try:
+        yield
+    except AftermathError:
+        raise
+    except Exception as error:
+        if not _is_of_a_full_disk(error, target):
+            raise
+        raise InputError(str(target), "no room left on the disk", "free some, or write elsewhere") from error
+
+
+def _is_of_a_full_disk(error: Exception, target: Path) -> bool:
+    """torch's and safetensors' errors have no number; what they were writing when it failed fills the disk still."""
+    if getattr(error, "errno", None) in _NO_ROOM or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    there = next(place for place in (target, *target.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free < _LEAST_ROOM
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from aftermath.core import Level, Quadmask
 from aftermath.evaluate.pairs import Pair, PairFiles, load_pair
-from aftermath.media.files import explained
+from aftermath.media.files import explained, full_disk_told
 from aftermath.media.runs import key_of
 from aftermath.render.void.conditioning import latent_frames, latent_px, mask_pixels, video_pixels
 from aftermath.render.void.encode import chunk_lengths, encoded_chunks
@@ -31,6 +31,8 @@ from aftermath.train.recipe import Recipe, Regions
 __all__ = ["Latents", "fingerprint", "varied"]
 
 Progress = Callable[[str, int, int], None]
+
+_OF_PAIR = "pair"  # in a file's metadata: the digest of what it was made of
 
 
 class Latents:
@@ -45,6 +47,7 @@ class Latents:
         self, folder: Path, vae: AutoencoderKLCogVideoX, recipe: Recipe, pairs: Sequence[PairFiles]
     ) -> None:
         self._vae, self._recipe = vae, recipe
+        self._pairs = {pair.source: pair.digest() for pair in pairs}
         self._samples = [
             (pair, size, variant)
             for pair in pairs
@@ -94,7 +97,9 @@ class Latents:
                 pair, size, variant = self._samples[index]
                 part = self.path(index).with_suffix(f".{os.getpid()}.part")
                 try:
-                    save_file(self._encoded(varied(load_pair(pair), variant), size), part)
+                    encoded = self._encoded(varied(load_pair(pair), variant), size)
+                    with full_disk_told(self._folder):
+                        save_file(encoded, part, {_OF_PAIR: self._pairs[pair.source]})
                     part.replace(self.path(index))
                 finally:
                     part.unlink(missing_ok=True)
@@ -110,11 +115,13 @@ class Latents:
             return tuple(file.get_slice("truth").get_shape())
 
     def _whole(self, index: int) -> bool:
+        """Whether it is there, and was made of the pair as that is now."""
         try:
-            self.shape(index)
+            with safe_open(self.path(index), "pt") as file:
+                known = file.metadata() or {}
         except (OSError, SafetensorError):
             return False
-        return True
+        return known.get(_OF_PAIR) == self._pairs[self._samples[index][0].source]
 
     @torch.no_grad()
     def _encoded(self, pair: Pair, size: tuple[int, int]) -> dict[str, torch.Tensor]:

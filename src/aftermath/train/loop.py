@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from aftermath.ahead import ahead
 from aftermath.errors import AftermathError, InputError, extra_needed
-from aftermath.media.files import explained
+from aftermath.media.files import explained, full_disk_told
 from aftermath.train.recipe import Recipe
 
 __all__ = ["Progress", "Sheet", "Task", "TrainingDiverged", "fit"]
@@ -38,10 +38,11 @@ Progress = Callable[[str, int, int], None]
 _KEPT = 2  # checkpoints
 _LOSS_EVERY = 10
 _FREE = ("steps", "save_every", "validate_every")  # may differ when a run goes on
+_WRITTEN = "model-is-written"  # in a checkpoint: so is the model that belongs to it
 
 
 class TrainingDiverged(AftermathError):  # noqa: N818 - says what happened, as its siblings do
-    """The loss is no number any more."""
+    """The loss, or its gradient, is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def fit(
     Gone on from a checkpoint, a run gives the weights that it would have given without the stop. Ctrl-C writes a
     checkpoint first. ``identity``: of the data, told apart from others'.
 
-    Raises `InputError` where ``folder`` holds another run, `TrainingDiverged` where the loss is no number: the last
-    checkpoint is kept.
+    Raises `InputError` where ``folder`` holds another run or the disk is full, `TrainingDiverged` where the loss or its
+    gradient is no number: the last checkpoint and its model are kept.
     """
     if find_spec("tensorboard") is None:
         raise InputError("aftermath train", extra_needed("it", "train"))
@@ -107,7 +108,8 @@ def fit(
         cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
     )
     try:
-        return _Run(accelerator, task, recipe, folder, progress or (lambda *_: None)).go()
+        with full_disk_told(folder):
+            return _Run(accelerator, task, recipe, folder, progress or (lambda *_: None)).go()
     finally:
         AcceleratorState._reset_state()  # it is one for the process, and the next run may want another precision
 
@@ -117,14 +119,31 @@ def _same_run(recipe: Recipe, folder: Path, identity: str) -> None:
     place = folder / "recipe.json"
     now = json.loads(json.dumps({**asdict(recipe), "data": identity}))
     if place.exists():
-        before = json.loads(place.read_text("utf-8"))
+        before = _read_recipe(place)
         names = [name for name in now if name not in _FREE and before.get(name) != now[name]]
         if names:
-            told = ", ".join(f"{name} {before.get(name)} there and {now[name]} now" for name in names)
+            told = ", ".join(
+                "other pairs or another model"
+                if name == "data"
+                else f"{name} {before.get(name)} there and {now[name]} now"
+                for name in names
+            )
             raise InputError(f"{folder}: {told}", "a run goes on as it began", "write to another folder")
     part = place.with_suffix(f".{os.getpid()}.part")  # every process of a run writes the same
     part.write_text(json.dumps(now, indent=1), "utf-8")
     part.replace(place)
+
+
+def _read_recipe(place: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(place.read_text("utf-8"))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise InputError(
+            f"{place}", "cannot be read, so it is not known what was trained there", "write to another folder"
+        )
+    return known
 
 
 class _Run:
@@ -162,12 +181,12 @@ class _Run:
         if accelerator.is_main_process:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._folder / "logs"), purge_step=begun)
+            self._writer = SummaryWriter(str(self._folder / "logs"), purge_step=begun + 1)
         self._progress("train", begun, recipe.steps)
-        unwritten = begun > 0 and not (self._folder / "model").exists()
+        unwritten = begun > 0 and not self._is_written(begun)
         accelerator.wait_for_everyone()
         if unwritten:  # the run was killed between its checkpoint and its model
-            self._write_model()
+            self._write_model(begun)
         batches, step = ahead(self._batches(begun)), begun
         try:
             for batch in batches:
@@ -211,10 +230,10 @@ class _Run:
                 loss = self._network(**{name: value.to(accelerator.device) for name, value in batch.items()})
                 losses.append(float(loss.detach()))
                 if not math.isfinite(losses[-1]):  # before it reaches a weight
-                    raise TrainingDiverged(self._last_good(step))
+                    raise TrainingDiverged(self._last_good("loss", step))
                 accelerator.backward(loss)
-                if accelerator.sync_gradients and recipe.clip_gradient:
-                    accelerator.clip_grad_norm_(self._trained, recipe.clip_gradient)
+                if accelerator.sync_gradients and not math.isfinite(self._clipped()):
+                    raise TrainingDiverged(self._last_good("gradient", step))
                 self._optimizer.step()
                 self._optimizer.zero_grad()
         if self._ema is not None:
@@ -225,16 +244,27 @@ class _Run:
             with (self._folder / "losses.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step + 1, "loss": mean}) + "\n")
 
-    def _last_good(self, step: int) -> str:
+    def _clipped(self) -> float:
+        """Shorten the gradient to what the recipe allows; how long it was."""
+        norm = self._accelerator.clip_grad_norm_(self._trained, self._recipe.clip_gradient or math.inf)
+        if norm is None:  # DeepSpeed clips by itself, and tells only after the step
+            return 0.0
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def _last_good(self, what: str, step: int) -> str:
         kept = self._checkpoints()
         good = f"the last good weights are {kept[-1]}" if kept else "there was no checkpoint before"
         return (
-            f"step {step}: the loss is no number any more; {good}. Take a smaller learning_rate, or look "
+            f"step {step}: the {what} is no number any more; {good}. Take a smaller learning_rate, or look "
             "at the pairs of that step"
         )
 
     def _checkpoint(self, step: int) -> Path:
         return self._folder / "checkpoints" / f"{step:08d}"
+
+    def _is_written(self, step: int) -> bool:
+        """Whether the model is that of this checkpoint: a run may be killed between the two."""
+        return (self._folder / "model").exists() and (self._checkpoint(step) / _WRITTEN).exists()
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self._folder / "checkpoints").glob("[0-9]" * 8))
@@ -253,7 +283,7 @@ class _Run:
         except Exception as error:  # whatever torch finds wrong with a file, it is that file
             raise InputError(
                 f"{kept[-1]}",
-                f"this checkpoint cannot be gone on from ({str(error).splitlines()[0]})",
+                f"this checkpoint cannot be gone on from ({_first_line(error)})",
                 "delete it to go on from the one before",
             ) from error
         return int(kept[-1].name)
@@ -262,7 +292,7 @@ class _Run:
         """A state to go on from, and the model; each is there whole or not at all."""
         target, accelerator = self._checkpoint(step), self._accelerator
         part = target.with_suffix(".part")
-        with explained(target), warnings.catch_warnings():
+        with explained(target), _none_left(part), full_disk_told(target), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             accelerator.save_state(str(part), safe_serialization=False)
             if self._sharded and self._ema is not None:
@@ -270,7 +300,7 @@ class _Run:
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 part.replace(target)
-            self._write_model()
+            self._write_model(step)
             if accelerator.is_main_process:
                 for old in self._checkpoints()[:-_KEPT]:
                     shutil.rmtree(old)
@@ -280,16 +310,18 @@ class _Run:
         """Where this process keeps its part of the running mean, if the weights are divided."""
         return checkpoint / f"mean-{self._accelerator.process_index}-of-{self._accelerator.num_processes}.pt"
 
-    def _write_model(self) -> None:
+    def _write_model(self, step: int) -> None:
         model, part, old = (self._folder / name for name in ("model", "model.part", "model.oldpart"))
         with self._as_it_stands() as is_mine:
             if not is_mine:
                 return
             shutil.rmtree(part, ignore_errors=True)
-            self._task.save(part)
+            with _none_left(part), full_disk_told(model):
+                self._task.save(part)
             if model.exists():
                 model.replace(old)
             part.replace(model)
+            (self._checkpoint(step) / _WRITTEN).touch()
             shutil.rmtree(old, ignore_errors=True)
 
     def _validate(self, step: int) -> None:
@@ -317,6 +349,16 @@ class _Run:
             weights: dict[str, Any] = self._accelerator.get_state_dict(self._network)
             with self._task.holding(weights) if is_mine else nullcontext():
                 yield is_mine
+
+
+@contextmanager
+def _none_left(half: Path) -> Iterator[None]:
+    """What is half written when something fails takes no room."""
+    try:
+        yield
+    except Exception:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -393,6 +435,10 @@ def _told_to_deepspeed(accelerator: Accelerator, recipe: Recipe) -> None:
     known["train_micro_batch_size_per_gpu"] = recipe.batch
     known["gradient_accumulation_steps"] = recipe.accumulate
     known["gradient_clipping"] = recipe.clip_gradient
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _share(step: int, recipe: Recipe) -> float:

@@ -17,13 +17,13 @@ from aftermath.render.void.noise import degrade
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.train.latents import Latents
 from aftermath.train.loop import Sheet
+from aftermath.train.lora import add_lora
 from aftermath.train.order import Order, step_seed
 from aftermath.train.recipe import Recipe
 
-__all__ = ["PainterLoss", "PainterTask", "add_lora"]
+__all__ = ["PainterLoss", "PainterTask"]
 
 _TRIED_STEPS = 8
-_LORA_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 _SHOWN = (0, 12, 24, 36, 48)  # frames of a sheet
 
 
@@ -179,14 +179,6 @@ class PainterTask:
             yield
         finally:
             self._pipe.register_modules(transformer=divided)
-
-
-def add_lora(transformer: Any, rank: int) -> None:
-    """Give ``transformer`` a low-rank addition, which alone is trained (peft; Hu et al. 2021)."""
-    from peft import LoraConfig
-
-    transformer.requires_grad_(requires_grad=False)
-    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_LORA_LAYERS)))
 
 
 def _crop(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 from aftermath.core.geometry import valid_length
@@ -123,10 +124,15 @@ class Recipe:
             ("prompt_dropout", 0 <= self.prompt_dropout <= 1, "must be from 0 to 1"),
             ("patch", self.patch in (0, 2, 4), "must be 0, 2 or 4"),
             ("lora_rank", self.lora_rank >= 0, "must be 0 or more"),
+            ("seed", self.seed >= 0, "must be 0 or more"),
+            ("warmup_steps", self.warmup_steps >= 0, "must be 0 or more"),
+            ("weight_decay", 0 <= self.weight_decay < inf, "must be 0 or more"),
+            ("clip_gradient", 0 <= self.clip_gradient < inf, "must be 0, for not at all, or more"),
+            ("emphasis", 0 <= self.emphasis < inf, "must be 0 or more"),
             ("save_every", self.save_every >= 1, "must be 1 or more"),
             ("validate_every", self.validate_every >= 1, "must be 1 or more"),
             ("validation_pairs", self.validation_pairs >= 0, "must be 0 or more"),
-            ("sizes", bool(self.sizes) and all(_fits(size) for size in self.sizes), _SIDES),
+            ("sizes", _are_sizes(self.sizes), "must be a list of them, as [[192,336]]: " + _SIDES),
             ("crop", self.crop is None or _fits(self.crop), _SIDES),
             ("num_frames", self._length_fits(), "must be 8k+5, such as 21, 53 or 85 (a VAE: 4k+1)"),
         )
@@ -158,8 +164,16 @@ def _one_of(kind: type[StrEnum], name: str, value: str) -> StrEnum:
         raise InputError(f"{name} {value}", f"must be one of {', '.join(kind)}") from error
 
 
-def _fits(size: tuple[int, int]) -> bool:
-    return len(size) == 2 and all(side >= 16 and side % 16 == 0 for side in size)
+def _are_sizes(sizes: object) -> bool:
+    return isinstance(sizes, list | tuple) and bool(sizes) and all(_fits(size) for size in sizes)
+
+
+def _fits(size: object) -> bool:
+    return (
+        isinstance(size, list | tuple)
+        and len(size) == 2
+        and all(isinstance(side, int) and side >= 16 and side % 16 == 0 for side in size)
+    )
 
 
 def void_pass1(**changes: Any) -> Recipe:

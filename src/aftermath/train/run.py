@@ -16,7 +16,7 @@ from accelerate import PartialState
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 from aftermath.counterfactual import check_trainable
-from aftermath.errors import InputError
+from aftermath.errors import InputError, WeightsError
 from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs, read_video
 from aftermath.media.files import explained
 from aftermath.media.runs import key_of
@@ -30,8 +30,9 @@ from aftermath.render.void.text import prompt_embeddings
 from aftermath.train.latents import Latents
 from aftermath.train.linear import begin_copying, begin_linear, resized
 from aftermath.train.loop import Progress, fit
+from aftermath.train.lora import add_lora, merged
 from aftermath.train.nano import NANO_MANNER, new_scheduler, new_transformer, new_vae
-from aftermath.train.painter import PainterTask, add_lora
+from aftermath.train.painter import PainterTask
 from aftermath.train.recipe import Part, Recipe
 from aftermath.train.vae import VaeTask
 
@@ -69,11 +70,12 @@ def train(
     is empty), a folder with ``vae/`` and perhaps ``transformer/`` for nano (a new network where there is none).
     ``latents``: where encoded pairs are kept, ``pairs``/.latents where it is None.
 
-    Raises `InputError` for pairs that cannot be used, among them the held-out ones, and for another run in ``folder``;
-    `WeightsError` for a model that does not fit; `TrainingDiverged`.
+    Raises `InputError` for pairs that cannot be used, among them the held-out ones, for a model that does not fit, for
+    another run in ``folder``, and where the disk is full; `TrainingDiverged`.
     """
     if recipe.name.startswith("nano") and not torch.cuda.is_available():
         keep_freed()
+    torch.manual_seed(recipe.seed)  # what an addition begins with
     folder, pairs, tell = Path(folder), Path(pairs), progress or (lambda *_: None)
     found = find_pairs(pairs)
     check_trainable([pair.source.parent for pair in found])
@@ -81,15 +83,23 @@ def train(
         check_sizes(pair)
     held_count = min(recipe.validation_pairs, max(0, len(found) - 1))
     trained, held = found[: len(found) - held_count], found[len(found) - held_count :]
-    if recipe.part is Part.VAE:
-        vae = load_vae(model, torch.float32) if model else _linear_vae(recipe, trained)
-        task: Any = VaeTask(vae.train(), trained, held, recipe)
-    else:
-        kept = Path(latents) if latents else pairs / ".latents"
-        task = _painter(recipe, trained, held, str(model), kept, offline, tell)
-    identity = key_of(pairs=[pair.name for pair in found], model=str(model))
+    kept = Path(latents) if latents else pairs / ".latents"
+    try:
+        if recipe.part is Part.VAE:
+            vae = load_vae(model, torch.float32) if model else _linear_vae(recipe, trained)
+            task: Any = VaeTask(vae.train(), trained, held, recipe)
+        else:
+            task = _painter(recipe, trained, held, str(model), kept, offline, tell)
+    except WeightsError as error:  # here it is what the user gave that does not fit
+        raise InputError(f"--model {model}" if model else "the published weights", str(error)) from error
+    identity = key_of(pairs=[(pair.name, pair.digest()) for pair in found], model=_named(model))
     begun = fit(task, recipe, folder, identity=identity, progress=progress)
     return Trained(folder / "model", recipe.steps, begun)
+
+
+def _named(model: str | Path) -> str:
+    """The model by one name, whichever way leads to its folder."""
+    return str(Path(model).resolve()) if model and Path(model).is_dir() else str(model)
 
 
 def _linear_vae(recipe: Recipe, pairs: Sequence[PairFiles]) -> AutoencoderKLCogVideoX:
@@ -215,7 +225,7 @@ class _Writer:
         if recipe.lora_rank:
             self._write_lora(folder)
         dtype = torch.float16 if recipe.name.startswith("nano") else torch.bfloat16
-        plain = VoidPipeline(None, None, pipe.vae, _merged(pipe.transformer, dtype), pipe.scheduler)
+        plain = VoidPipeline(None, None, pipe.vae, merged(pipe.transformer, dtype), pipe.scheduler)
         plain.save_pretrained(folder)
         if (source / "vae").is_dir():  # as it was, number by number: latents are kept under its name
             shutil.rmtree(folder / "vae")
@@ -254,24 +264,6 @@ def _write_first(source: Path, folder: Path, model: str, offline: bool) -> None:
 
 def _class_name(folder: Path) -> str:
     return str(json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name"))
-
-
-def _merged(transformer: Any, dtype: torch.dtype) -> Any:
-    """The transformer as a plain one: what a LoRA adds is added to the weights."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    found: dict[str, torch.Tensor] = {}
-    layers = {name: m for name, m in transformer.named_modules() if isinstance(m, BaseTunerLayer)}
-    for name, value in transformer.state_dict().items():
-        if ".lora_" not in name:
-            found[name.replace(".base_layer", "")] = value
-    for name, layer in layers.items():
-        for adapter in layer.active_adapters:
-            weight = found[f"{name}.weight"]
-            found[f"{name}.weight"] = weight + layer.get_delta_weight(adapter).to(weight)  # type: ignore[operator]
-    plain = type(transformer).from_config(transformer.config)
-    plain.load_state_dict(found)
-    return torch.nn.Module.to(plain, dtype)
 
 
 def _manner(recipe: Recipe, source: Path) -> Manner:

@@ -21,6 +21,7 @@ from aftermath.render.void.conditioning import MaskLevels, latent_px, mask_pixel
 from aftermath.render.void.decode import decode, decoded_chunks
 from aftermath.render.void.encode import encode
 from aftermath.train.loop import Sheet
+from aftermath.train.lora import add_vae_lora, merged
 from aftermath.train.order import Order, step_seed
 from aftermath.train.recipe import Recipe
 
@@ -71,6 +72,8 @@ class VaeTask:
         recipe: Recipe,
     ) -> None:
         self.network = VaeLoss(vae, decoder_only=recipe.decoder_only)
+        if recipe.lora_rank:
+            add_vae_lora(vae, recipe.lora_rank, decoder_only=recipe.decoder_only)
         self._vae, self._recipe, self._held = vae, recipe, held
         self._videos = [path for pair in pairs for path in (pair.source, pair.truth)]
         shapes = [None] * len(self._videos)  # crops are of one size
@@ -137,19 +140,21 @@ class VaeTask:
 
     def save(self, folder: Path) -> None:
         """See `Task`."""
-        used = self._vae.config["scaling_factor"]
+        vae = merged(self._vae)  # another one: the scale of the one that is trained must not move
         if self._held and not self._recipe.decoder_only:
             with torch.no_grad():
-                spread = torch.cat([encode(self._vae, self._whole(pair)) for pair in self._held]).std() / used
-            self._vae.register_to_config(scaling_factor=round(1 / float(spread), 4))
-        self._vae.save_pretrained(folder / "vae")
-        self._vae.register_to_config(scaling_factor=used)  # while training it must not move
+                spread = torch.cat([encode(self._vae, self._whole(pair)) for pair in self._held]).std()
+            spread = spread / self._vae.config["scaling_factor"]
+            vae.register_to_config(scaling_factor=round(1 / float(spread), 4))
+        vae.save_pretrained(folder / "vae")
 
     @contextmanager
     def holding(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
         """See `Task`."""
         divided = self._vae
         whole = cast(Any, AutoencoderKLCogVideoX.from_config(divided.config))
+        if self._recipe.lora_rank:
+            add_vae_lora(whole, self._recipe.lora_rank, decoder_only=self._recipe.decoder_only)
         prefix = "vae."
         whole.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items()})
         self._vae = whole.to(divided.device)
