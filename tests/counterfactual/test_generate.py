@@ -172,6 +172,18 @@ def test_a_killed_worker_costs_nothing_and_a_killed_run_goes_on_to_the_same_byte
     assert digests(out) == digests(pairs)
 
 
+def test_two_runs_do_not_work_in_one_folder(cli_here: Cli, tmp_path: Path) -> None:
+    from aftermath.media.files import alone_in
+
+    out = tmp_path / "out"
+    out.mkdir()
+    with alone_in(out):
+        done = cli_here("generate", out, *MADE, *TINY)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "another is at work there; wait for it" in done.stderr
+    assert not list(out.iterdir())
+
+
 def _workers(pid: int) -> list[int]:
     """Of a running command, where processes can be listed."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
@@ -220,6 +232,7 @@ def _wait(ready: Callable[[], bool], limit_s: float = 120) -> None:
         (("--frames", "1"), "2 or more"),
         (("--size", "big"), "WIDTHxHEIGHT"),
         (("--size", "97x64"), "even"),
+        (("--size", "40000x64"), "4096 at most"),
         (("--workers", "0"), "1 or more"),
         (("--seed", "999999", "--pairs", "2"), "held out"),
     ],

@@ -435,6 +435,20 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_model_writes_that_when
     assert torch.equal(load_file(model / "weight.safetensors")["weight"], late)
 
 
+def test_a_run_that_goes_on_keeps_what_was_logged(tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    class Watched(_Breaking):
+        def validate(self, step: int) -> Sheet:
+            return Sheet({"height": float(step)})
+
+    recipe = Recipe(name="breaking", steps=4, save_every=2, validate_every=2, precision="no")  # type: ignore[arg-type]
+    for steps in (2, 4, 4):  # begun, gone on with, and called again when done
+        fit(Watched(), recipe.changed(steps=steps), tmp_path)
+    logged = EventAccumulator(str(tmp_path / "logs")).Reload().Scalars("validation/height")
+    assert [(one.step, one.value) for one in logged] == [(2, 2.0), (4, 4.0)]
+
+
 def test_a_full_disk_is_told_as_one_and_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """torch's own words for it, and what the system says of the disk then."""
 

@@ -17,12 +17,13 @@ from aftermath.counterfactual.flat import FLAT, FLAT_FILES, write_flat
 from aftermath.counterfactual.pairs import PAIR_FILES, Wanted, make_pair, pair_name
 from aftermath.counterfactual.suite import HELD_OUT_SEEDS
 from aftermath.errors import InputError
-from aftermath.media.files import explained
+from aftermath.media.files import alone_in, explained
 from aftermath.workers import check_shared, check_workers, run_jobs
 
 __all__ = ["Generated", "generate", "list_pairs"]
 
 
+_MOST_PX = 4096  # of a side: a picture larger than that few renderers hold
 _TRIES = 3  # now and then, after dozens of scenes, a worker dies within the graphics library; its pair is made again
 
 
@@ -52,8 +53,10 @@ def list_pairs(
     for name, value, least in (("pairs", num_pairs, 1), ("frames", num_frames, 2), ("seed", seed, 0)):
         if value < least:
             raise InputError(f"--{name} {value}", f"must be {least} or more")
-    if any(side < 32 or side % 2 for side in size):
-        raise InputError(f"--size {size[0]}x{size[1]}", "both sides must be even, 32 or more")
+    if any(side < 32 or side > _MOST_PX or side % 2 for side in size):
+        raise InputError(
+            f"--size {size[0]}x{size[1]}", f"both sides must be even, 32 or more, {_MOST_PX} at most"
+        )
     unknown = [family for family in families if family not in (*FAMILIES, FLAT)]
     if unknown:
         raise InputError(f"--family {unknown[0]}", f"must be one of {', '.join((*FAMILIES, FLAT))}")
@@ -80,18 +83,29 @@ def generate(
     ``num_workers`` processes work on it, or with ``ray``, an address, as many workers there; see `aftermath.cluster`.
 
     Raises `InputError` for a place that cannot be written, a full disk, a missing OpenGL library, or pairs of
-    another size or length in the way, or a Ray that does not answer; `AftermathError` where a pair could not be made.
+    another size or length or another run in the way, or a Ray that does not answer; `AftermathError` where a pair could
+    not be made.
     """
     folder = Path(folder)
     check_workers(num_workers, ray)
     _prepare(folder)
+    with alone_in(folder):
+        return _generate(folder, pairs, num_workers, ray, progress or (lambda *_: None))
+
+
+def _generate(
+    folder: Path, pairs: Sequence[Wanted], num_workers: int, ray: str, tell: Callable[[str, int, int], None]
+) -> Generated:
+    with explained(folder):
+        for part in folder.glob(".*.part"):  # what a killed run left half-written
+            shutil.rmtree(part, ignore_errors=True)
     missing, rejected = [], 0
     for wanted in pairs:
         if (folder / pair_name(wanted)).exists() and not _cleared(folder / pair_name(wanted)):
             rejected += _rejected_before(folder / pair_name(wanted), wanted)
         else:
             missing.append(wanted)
-    kept, tell = len(pairs) - len(missing), progress or (lambda *_: None)
+    kept = len(pairs) - len(missing)
     tell("pairs", kept, len(pairs))
     make = partial(_maker, folder.absolute())
     made = run_jobs(make, missing, num_workers=num_workers, ray=ray, apart=True, tries=_TRIES)
@@ -107,8 +121,6 @@ def _prepare(folder: Path) -> None:
         raise InputError(str(folder), "is a file", "name a folder")
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for part in folder.glob(".*.part"):  # what a killed run left half-written
-            shutil.rmtree(part, ignore_errors=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(str(folder), "cannot be written to", "write elsewhere")
 

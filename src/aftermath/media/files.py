@@ -8,15 +8,26 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from av.error import FFmpegError
 
 from aftermath.errors import AftermathError, InputError, MediaError
 
-__all__ = ["check_folder", "explained", "full_disk_told", "is_same", "publish", "temporary_for"]
+__all__ = [
+    "alone_in",
+    "check_folder",
+    "explained",
+    "full_disk_told",
+    "is_same",
+    "publish",
+    "temporary_for",
+    "try_lock",
+]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAST_ROOM = 1 << 16  # bytes
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_ACCESS = {
     errno.EACCES,
     errno.EEXIST,
@@ -110,3 +121,43 @@ def publish(temporary: Path, target: Path) -> None:
         if target.is_dir():
             shutil.rmtree(target)
         temporary.replace(target)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While it lasts no other process is let in here; nothing is left of it. Raises `InputError` where one is."""
+    place = folder / ".lock"
+    with explained(folder):
+        lock = place.open("w")
+    with lock:
+        # one that was open before it was removed keeps nobody out
+        if not try_lock(lock) or not (
+            place.exists() and os.path.samestat(os.fstat(lock.fileno()), place.stat())
+        ):
+            raise InputError(
+                str(folder),
+                "one process at a time, and another is at work there",
+                "wait for it, or name another folder",
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                place.unlink()
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Take an exclusive lock that the system drops when this process ends, however it ends; False where another has it.
+    On a disk that knows no locks it is as good as taken."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _NO_LOCKS
+    return True

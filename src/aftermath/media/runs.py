@@ -34,7 +34,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from aftermath.errors import InputError
-from aftermath.media.files import explained, temporary_for
+from aftermath.media.files import explained, temporary_for, try_lock
 
 __all__ = [
     "Record",
@@ -149,7 +149,7 @@ class RunFolder:
             self._lock = (self.root / "stages" / "lock").open("w")
         except OSError as error:
             raise self._unusable(error) from error
-        if not _try_lock(self._lock):
+        if not try_lock(self._lock):
             self._lock.close()
             raise InputError(
                 f"run folder {self.root}",
@@ -306,19 +306,3 @@ def forget_leftovers(target: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
-
-
-def _try_lock(file: IO[str]) -> bool:
-    """Take an exclusive lock that the system drops when this process ends, however it ends."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

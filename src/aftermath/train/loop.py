@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from aftermath.ahead import ahead
 from aftermath.errors import AftermathError, InputError, extra_needed
-from aftermath.media.files import explained, full_disk_told
+from aftermath.media.files import alone_in, explained, full_disk_told
 from aftermath.train.recipe import Recipe
 
 __all__ = ["Progress", "Sheet", "Task", "TrainingDiverged", "fit"]
@@ -94,8 +94,8 @@ def fit(
     Gone on from a checkpoint, a run gives the weights that it would have given without the stop. Ctrl-C writes a
     checkpoint first. ``identity``: of the data, told apart from others'.
 
-    Raises `InputError` where ``folder`` holds another run or the disk is full, `TrainingDiverged` where the loss or its
-    gradient is no number: the last checkpoint and its model are kept.
+    Raises `InputError` where ``folder`` holds another run, another process is at work there, or the disk is full;
+    `TrainingDiverged` where the loss or its gradient is no number: the last checkpoint and its model are kept.
     """
     if find_spec("tensorboard") is None:
         raise InputError("aftermath train", extra_needed("it", "train"))
@@ -108,7 +108,7 @@ def fit(
         cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
     )
     try:
-        with full_disk_told(folder):
+        with alone_in(folder) if accelerator.is_main_process else nullcontext(), full_disk_told(folder):
             return _Run(accelerator, task, recipe, folder, progress or (lambda *_: None)).go()
     finally:
         AcceleratorState._reset_state()  # it is one for the process, and the next run may want another precision

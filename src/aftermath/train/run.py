@@ -41,6 +41,7 @@ __all__ = ["Trained", "train"]
 _LOOKED_AT = 24  # videos whose principal components a new VAE takes
 _FRAMES_LOOKED_AT = 17
 _EMBEDDED_AT_ONCE = 500  # at 4 MB each
+_ONE_FILE = "1TB"  # the reference reads a transformer from one file, and diffusers would cut one of 5B in two
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class _Writer:
             self._write_lora(folder)
         dtype = torch.float16 if recipe.name.startswith("nano") else torch.bfloat16
         plain = VoidPipeline(None, None, pipe.vae, merged(pipe.transformer, dtype), pipe.scheduler)
-        plain.save_pretrained(folder)
+        plain.save_pretrained(folder, max_shard_size=_ONE_FILE)
         if (source / "vae").is_dir():  # as it was, number by number: latents are kept under its name
             shutil.rmtree(folder / "vae")
             _linked(source / "vae", folder / "vae")
@@ -259,7 +260,7 @@ def _write_first(source: Path, folder: Path, model: str, offline: bool) -> None:
         _linked(source / "transformer", folder / "transformer")
     else:
         first = load_pipeline(model or BASE, pass_number=1, text=False, offline=offline)
-        first.transformer.save_pretrained(folder / "transformer")
+        first.transformer.save_pretrained(folder / "transformer", max_shard_size=_ONE_FILE)
 
 
 def _class_name(folder: Path) -> str:
