@@ -167,6 +167,7 @@ def test_a_model_is_fetched_listed_verified_and_then_needs_no_network(hub: Hub, 
     assert hub.asked == []
 
 
+@pytest.mark.long
 def test_a_download_that_breaks_off_goes_on_where_it_was(hub: Hub, cli: Cli, tmp_path: Path) -> None:
     hub.cut = 2_000_000
     to = tmp_path / "weights"

@@ -374,6 +374,7 @@ def test_the_users_own_certificate(
     assert "was not checked" in cli_here("inspect", a.output, "--trust", tmp_path / "authority.pem").stdout
 
 
+@pytest.mark.long
 def test_a_certificate_that_expired_since_is_no_tampering(signed: Result, tmp_path: Path) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)

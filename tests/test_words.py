@@ -26,6 +26,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"dino": save_dino(folder / "dino"), "sam2": save_sam2(folder / "sam2")}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_thread")
 def test_words_sam_and_a_language_model_from_start_to_end(
     cli_here: Cli, clip: Path, eyes: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -312,6 +312,7 @@ def test_lpips_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     )
 
 
+@pytest.mark.long
 def test_lpips_of_every_region_by_the_real_code(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -292,7 +292,16 @@ def panning() -> Removal:
     return seen_in_passing(60)
 
 
-@pytest.mark.parametrize("make", [passing, collision, stopped, standing, drifting, panning])
+@pytest.mark.parametrize(
+    "make",
+    [
+        passing,
+        collision,
+        stopped,
+        standing,
+        *(pytest.param(m, marks=pytest.mark.long) for m in (drifting, panning)),
+    ],
+)
 def test_the_objects_shadow_is_found(make):
     removal = make()
     (thing,) = (t for t in removal.reasoning.plan.affected if t.action is Action.VANISHES)

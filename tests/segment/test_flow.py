@@ -104,6 +104,7 @@ def coming_nearer(x: float, foot: float, t: int) -> np.ndarray:
     return square(x, foot - 24 - 0.3 * t, 24 * (1 + 0.01 * t))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shape", "colour", "least"), [(rising_top, (120, 115, 100), 0.78), (coming_nearer, GREEN, 0.9)]
 )

@@ -282,6 +282,7 @@ def test_two_gigabytes_are_refused_by_what_is_announced(server: Server) -> None:
         assert b"400" in wire.recv(4096).split(b"\r\n")[0]
 
 
+@pytest.mark.long
 def test_a_small_file_with_a_huge_picture_costs_nothing(server: Server, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.mkv"
     with av.open(str(bomb), "w") as container:
@@ -368,6 +369,7 @@ def test_several_pieces_go_by_themselves_between_painted_frames() -> None:
     assert (half[61:69, 41:59] == 127).all() and (half == 127).sum() < 230
 
 
+@pytest.mark.long
 def test_a_removal_does_what_waits_to_be_looked_for(server: Server, scene: bytes) -> None:
     busy, project = made(server, scene), made(server, scene)
     for one in (busy, project):

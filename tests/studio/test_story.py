@@ -322,6 +322,7 @@ def test_with_the_keyboard_alone_on_a_small_window(
     page.context.close()
 
 
+@pytest.mark.long
 def test_names_and_words_are_never_markup(window: Page, tmp_path: Path) -> None:
     bad = "<img src=x onerror=window.hit=1>\"'><script>window.hit=1</script>"
     write_scene(tmp_path / "scene.mp4")
@@ -353,6 +354,7 @@ def test_names_and_words_are_never_markup(window: Page, tmp_path: Path) -> None:
     assert window.complaints == []
 
 
+@pytest.mark.long
 def test_several_clips_are_several_projects(window: Page, tmp_path: Path) -> None:
     page = window.page
     names = ["first", "second", "no film"]

@@ -131,6 +131,7 @@ def test_no_thing_that_stands_apart_is_copied(seed: int) -> None:
     assert np.abs(result[hole].astype(int) - red).max(axis=1).min() > 60
 
 
+@pytest.mark.long
 def test_a_hole_larger_than_the_working_size_keeps_its_grain() -> None:
     noise = np.random.default_rng(1).standard_normal((520, 700))
     image = rgb(130 + 25 * cv2.GaussianBlur(noise, (0, 0), sigmaX=6, sigmaY=1.0) * 4)

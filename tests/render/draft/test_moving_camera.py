@@ -46,6 +46,7 @@ def test_the_mat_is_not_torn():
     assert worst > 34
 
 
+@pytest.mark.long
 def test_what_sank_is_at_rest():
     frames, _, _ = result()
     truth, source = filmed().frames, filmed(sinks=True).frames

@@ -61,6 +61,7 @@ def test_a_collision_that_never_was():
         assert np.isnan(center_of_color(frames[t], RED)).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("make", "name"), [(pushed_along, "target"), (pushed_a_little, "block")])
 def test_a_push_that_never_was(make, name):
     removal = make()
@@ -192,6 +193,7 @@ def test_nothing_to_do_gives_the_source():
     assert np.array_equal(frames, removal.drawn.clip.frames) and rendered.report["invented_share"] == 0
 
 
+@pytest.mark.long
 def test_a_drifting_camera():
     camera = np.tile(np.eye(3), (20, 1, 1))
     camera[:, 0, 2], camera[:, 1, 2] = np.linspace(0, -11, 20), np.linspace(0, 4, 20)

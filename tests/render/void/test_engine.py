@@ -54,6 +54,7 @@ def test_two_passes_from_the_command_line(cli_here: Cli, clip: Path, model: Path
     check(clip, tmp_path / "out.mkv", Path(told["quadmask"]), 12)
 
 
+@pytest.mark.long
 def test_a_clip_longer_than_the_window_and_of_odd_size(
     make_clip: Callable[..., Path], model: Path, tmp_path: Path
 ):
@@ -76,6 +77,7 @@ def test_the_seed_and_the_guidance_decide(clip: Path, model: Path, tmp_path: Pat
     assert not np.array_equal(first, painted("d.mkv", guidance=7))
 
 
+@pytest.mark.long
 def test_what_a_model_said_of_the_scene_is_the_prompt(clip: Path, model: Path, tmp_path: Path):
     plan = tmp_path / "vlm_analysis.json"
     options = dataclasses.replace(SMALL, model=str(model), fast=True)
@@ -140,6 +142,7 @@ def check(clip: Path, output: Path, quadmask: Path, num_frames: int) -> None:
         assert not differs[kept].any()
 
 
+@pytest.mark.long
 def test_the_draft_guides_the_second_pass_alone(clip: Path, model: Path, tmp_path: Path):
     """And where the plan sends a thing elsewhere, the model starts from other noise."""
 
@@ -188,6 +191,7 @@ KEYS = {"_void_options", "segment", "reason"}
 ELSEWHERE = {"segmenter_model", "text_model"}  # `eyes` reads them: tests/test_eyes.py
 
 
+@pytest.mark.long
 def test_every_option_is_read(clip: Path, model: Path, tmp_path: Path):
     """By the code that acts on it: keys of stages and the record of a run do not count."""
     read: set[str] = set()

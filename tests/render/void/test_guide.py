@@ -223,6 +223,7 @@ def test_keep_pixels_hold_no_layer():
         assert np.linalg.norm(guide.flow(t, t + 1)[:, 202:], axis=-1).max() < 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["pan", "zoom"])
 def test_the_background_goes_with_the_camera(kind):
     num = 16
