@@ -134,6 +134,16 @@ def test_a_prompt_or_an_option_that_cannot_be(
     assert says in refused("remove", clip, *prompt, "-o", tmp_path / "out.mp4")
 
 
+def test_a_box_that_leads_to_nothing_is_named_as_it_was_drawn(refused: Refused, tmp_path: Path) -> None:
+    """In the clip's own pixels, whatever size it is analysed at."""
+    clip = tmp_path / "plain.mp4"
+    write_rgb_video(clip, (np.full((480, 640, 3), 120, np.uint8) for _ in range(4)), Fraction(12))
+    words = ("--box", "200,100,300,260@2", "--analysis-long-side-px", "320", "-o", tmp_path / "out.mp4")
+    told = refused("remove", clip, *words)
+    assert "the box 200,100,300,260 on frame 2: must lie on an object" in told
+    assert "add points on it: --point 250,180@2" in told
+
+
 HALF = np.repeat(np.uint8([[255, 0]]), WIDTH // 2, axis=1).repeat(HEIGHT, axis=0)
 
 

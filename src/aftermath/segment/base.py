@@ -10,7 +10,7 @@ import numpy as np
 
 from aftermath.core import Box, Clip
 
-__all__ = ["BoxPrompt", "MaskPrompt", "PointPrompt", "Progress", "Prompts", "Segmenter"]
+__all__ = ["BoxPrompt", "MaskPrompt", "PointPrompt", "Progress", "Prompts", "Segmenter", "nothing_in"]
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -61,6 +61,18 @@ class Prompts:
             tuple(replace(p, box=p.box.scaled(sx, sy)) for p in self.boxes),
             tuple(replace(p, x=p.x * sx, y=p.y * sy) for p in self.points),
         )
+
+
+def nothing_in(box: Box, frame: int, clip: Clip) -> tuple[str, str]:
+    """What to say of a box, in pixels of the analysed clip, that leads to nothing: it, in the clip's own pixels, and a
+    remedy."""
+    sx, sy = clip.scale
+    own = box.scaled(1 / sx, 1 / sy)
+    x, y = own.center
+    drawn = f"{own.x0:.0f},{own.y0:.0f},{own.x1:.0f},{own.y1:.0f}"
+    point = f"{x:.0f},{y:.0f}" + (f"@{frame}" if frame else "")
+    hidden = f"where that looks like what is behind it, add points on it: --point {point}"
+    return f"the box {drawn} on frame {frame}", f"draw it close round the object; {hidden}"
 
 
 class Segmenter(Protocol):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from aftermath.core import Box, Clip
+from aftermath.core import Clip
 from aftermath.errors import InputError
 from aftermath.scene.base import Camera, CameraKind
 from aftermath.scene.camera import estimate_camera
-from aftermath.segment.base import PointPrompt, Progress, Prompts
+from aftermath.segment.base import PointPrompt, Progress, Prompts, nothing_in
 from aftermath.segment.contained import fill_contained
 from aftermath.segment.groups import BOX_SLACK, SAME_OBJECT
 from aftermath.segment.memory import between, settled
@@ -129,9 +129,7 @@ def _prompted(work: _Work, prompts: Prompts, frame: int) -> Iterator[np.ndarray]
         own = [p for p in loose if near.contains(p.x, p.y)]
         loose = [p for p in loose if p not in own]
         mask = region_of_box(work.view(frame), prompt.box, [pixels[p] for p in own], negative)
-        yield _not_empty(
-            mask, f"the box {_text(prompt.box)} on frame {frame}", "draw it close round the object"
-        )
+        yield _not_empty(mask, *nothing_in(prompt.box, frame, work.clip))
     if loose:
         mask = region_of_points(work.view(frame), [pixels[p] for p in loose], negative)
         _not_empty(
@@ -209,7 +207,3 @@ def _not_empty(mask: np.ndarray, what: str, remedy: str) -> np.ndarray:
 
 def _pixel(clip: Clip, point: PointPrompt) -> tuple[int, int]:
     return min(max(int(point.x), 0), clip.width - 1), min(max(int(point.y), 0), clip.height - 1)
-
-
-def _text(box: Box) -> str:
-    return f"{box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f}"

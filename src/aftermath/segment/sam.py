@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 
 from aftermath.config import SegmenterName
-from aftermath.core import Box, Clip
+from aftermath.core import Clip
 from aftermath.errors import InputError, OutOfMemory
 from aftermath.models import SAM2, SAM3
-from aftermath.segment.base import Progress, Prompts
+from aftermath.segment.base import Progress, Prompts, nothing_in
 from aftermath.segment.groups import Group, grouped, is_same, share_negative
 from aftermath.segment.pretrained import best_device, load_model, load_processor, opened
 
@@ -292,7 +292,7 @@ class _Work:
             if at is None:
                 self.prompted += 1
                 alone = _Object(self, self.prompted)
-                mask = _not_empty(alone.prompt(frame, group), group, frame)
+                mask = _not_empty(alone.prompt(frame, group), group, frame, self.clip)
                 at = next((i for i, old in enumerate(there) if i not in met and is_same(old, mask)), None)
                 if at is None:
                     self.objects.append(alone)
@@ -333,7 +333,7 @@ def _inputs(group: Group) -> dict[str, Any]:
     return told
 
 
-def _not_empty(mask: np.ndarray, group: Group, frame: int) -> np.ndarray:
+def _not_empty(mask: np.ndarray, group: Group, frame: int, clip: Clip) -> np.ndarray:
     """``mask``, the answer to ``group``. Raises `InputError` where nothing was found."""
     if mask.any():
         return mask
@@ -341,9 +341,5 @@ def _not_empty(mask: np.ndarray, group: Group, frame: int) -> np.ndarray:
     if group.mask is not None:
         what, remedy = f"the mask on frame {frame}", "give one with an object"
     elif group.box is not None:
-        what, remedy = f"the box {_text(group.box)} on frame {frame}", "draw it close round the object"
+        what, remedy = nothing_in(group.box, frame, clip)
     raise InputError(what, "must lie on an object, but none stands out there", remedy)
-
-
-def _text(box: Box) -> str:
-    return f"{box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f}"
