@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -352,6 +353,31 @@ def test_names_and_words_are_never_markup(window: Page, tmp_path: Path) -> None:
     assert bad in page.locator(".projects").inner_text()
     assert page.evaluate("window.hit") is None
     assert window.complaints == []
+
+
+@pytest.mark.long
+def test_a_failure_that_is_told_before_the_answer_to_the_click_is_not_lost(
+    window: Page, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "scene.mp4")
+    project = window.server.upload("scene.mp4", (tmp_path / "scene.mp4").read_bytes()).json()["id"]
+    window.server.wait(project, ended)
+    page = window.page
+
+    def late(route: Any) -> None:
+        answer = route.fetch()
+        window.server.wait(project, ended)
+        time.sleep(1)  # the news are on their way too
+        route.fulfill(response=answer)
+
+    page.goto(f"{window.server.address}/#{project}")
+    page.wait_for_selector("#studio[data-ready=clip]")
+    page.locator("#words").fill("a cup")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".marks-list li")
+    page.route("**/run/*", late)
+    page.locator("#find").click()
+    page.wait_for_selector(".toast.bad", timeout=60_000)
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ import { say } from "./dom.js";
 
 const AHEAD = 4; // frames fetched before they are asked for
 const UNDOS = 200;
+const ASKED_AGAIN = 5; // times, at most, while news keep coming
 const PICTURES = 160, MASKS = 120; // kept in memory
 
 export class Store extends EventTarget {
@@ -18,6 +19,7 @@ export class Store extends EventTarget {
   selected = null; // the id of a finding
   #news = null;
   #pending = 0;
+  #missed = false; // news came while something was asked
   #edits = Promise.resolve();
   #pictures = new Map();
   #masks = new Map();
@@ -68,6 +70,7 @@ export class Store extends EventTarget {
     this.#news = api.news(id);
     this.#news.onmessage = (event) => {
       if (this.id === id && this.#pending === 0) this.#take(JSON.parse(event.data));
+      else this.#missed = true;
       this.lost = false;
     };
     this.#news.onerror = async () => {
@@ -149,7 +152,12 @@ export class Store extends EventTarget {
     this.#pending++;
     this.#edits = this.#edits.then(async () => {
       try {
-        const state = await what(id);
+        let state = await what(id);
+        // it may be older than the news that came meanwhile, and those are not told twice
+        for (let n = 0; n < ASKED_AGAIN && this.#missed && this.#pending === 1; n++) {
+          this.#missed = false;
+          state = await api.state(id);
+        }
         this.#pending--;
         if (this.id === id && this.#pending === 0) this.#take(state);
       } catch (error) {
