@@ -145,7 +145,7 @@ def _add_going_along(attached: np.ndarray, soft: _Soft, primary: np.ndarray, sce
     frames = np.flatnonzero(np.isfinite(centers[:, 0]) & ~_cut(primary))
     if frames.size < 4:
         return
-    size = float(np.sqrt(np.median([np.count_nonzero(primary[t]) for t in frames])))  # where it is whole
+    size = float(np.sqrt(np.median([np.count_nonzero(primary[t]) for t in frames])))
     travel = mask_centers(primary, scene.camera.to_plate)[frames]
     if np.ptp(travel, axis=0).max() < _TRAVEL * size:
         return
@@ -217,7 +217,10 @@ def _restless(clip: Clip, rests: list[_Rest], primary: np.ndarray, scene: Scene)
         looks = clip.frames[_spread(frames, _LOOKS)]
         typical = np.median(looks, axis=0).astype(np.uint8)
         changes = np.median([channel_max(cv2.absdiff(look, typical)) for look in looks], axis=0) > limit
-        often = scene.soft[frames].mean(axis=0, dtype=np.float32)
+        often = np.zeros(restless.shape, np.float32)
+        for t in frames:  # one by one: a long clip's masks are large
+            often += scene.soft[t]
+        often /= len(frames)
         restless |= (cv2.blur(changes.astype(np.float32), side) > 0.5) & (cv2.blur(often, side) > _OFTEN_SOFT)
     return restless
 
