@@ -8,6 +8,7 @@ from aftermath.core import Box, Clip
 from aftermath.errors import InputError
 from aftermath.segment.base import BoxPrompt, MaskPrompt, PointPrompt, Prompts
 from aftermath.segment.flow import FlowSegmenter
+from aftermath.segment.second_look import look_again
 
 HEIGHT, WIDTH = 180, 318
 BLUE, RED, GREEN = (40, 70, 190), (190, 45, 50), (50, 160, 60)
@@ -475,3 +476,17 @@ def test_pale_limbs_before_a_pale_floor_are_found_again_by_what_the_whole_clip_s
     assert large.sum() > 10
     assert ((mask & limbs).sum((1, 2)) / limbs.sum((1, 2)).clip(1))[large].min() > 0.8
     assert overlap(mask, truth).min() > 0.85
+
+
+def test_what_rests_is_whole_again_after_a_hand_was_over_it():
+    """Nothing shows what stands behind a thing that never moves; what looks as it did is the thing still."""
+    clip, truth = scene([(150, 90)] * 12, square, 24)
+    masks, others = truth.copy(), np.zeros_like(truth)
+    masks[5:, 70:78, 130:160] = False  # gaps, as a hand leaves them
+    others[5, 66:114, 126:150] = True  # there the hand is still
+    moved = masks[11].copy()
+    masks[11] = np.roll(moved, 30, axis=1)  # a mask elsewhere is left as it is
+    look_again(clip.frames, masks, others, [0], [0, 11], lambda: None)
+    assert overlap(masks[6:11], truth[6:11]).min() > 0.97
+    assert not (masks[5] & others[5] & ~truth[4]).any() and not masks[5, 70:78, 130:148].any()
+    assert np.array_equal(masks[11], np.roll(moved, 30, axis=1))

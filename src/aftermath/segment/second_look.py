@@ -36,6 +36,7 @@ _CLOSE = 0.15  # of the object's size: so near a piece apart may be its own
 _ALIKE, _UNLIKELY = 0.3, -0.5  # log ratios of colours
 _PIECE = 0.01  # of the object's area: the least piece
 _HOLE = 0.06
+_COVERS, _SAME_NOISE = 0.6, 4.0  # intersection over union with where it stood; times the noise of a pixel
 _THIN = 0.03  # of the object's size: half of the least width of a limb
 
 
@@ -67,6 +68,26 @@ def look_again(
         tick()
     for _ in range(len(frames) - len(todo)):
         tick()
+    _keep_what_rests(frames, masks, others, sure, max(_AGREE, _SAME_NOISE * noise))
+
+
+def _keep_what_rests(
+    frames: np.ndarray, masks: np.ndarray, others: np.ndarray, sure: Collection[int], agree: float
+) -> None:
+    """Give ``masks`` back what a hand over it took, in place: where the object covers about what it did on a frame that
+    is ``sure``, what lies within it there and looks as it did then is the object still."""
+    for t in np.flatnonzero(masks.any(axis=(1, 2))).tolist():
+        key = min(sure, key=lambda one: abs(one - t))
+        box = Box.of_mask(masks[key])
+        if t == key or box is None:
+            continue
+        here = box.slices(masks.shape[2], masks.shape[1])
+        once, now = masks[key][here], masks[t]
+        both = np.count_nonzero(once & now[here])
+        if both < _COVERS * (np.count_nonzero(once) + np.count_nonzero(now) - both):
+            continue
+        same = largest(cv2.absdiff(frames[t][here], frames[key][here])) <= agree
+        now[here] |= once & same & ~others[t][here]
 
 
 def _backdrop(
