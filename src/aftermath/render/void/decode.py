@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from aftermath.render.void.lean import lean
 from aftermath.render.void.tiles import in_tiles
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 __all__ = ["decode", "decoded_chunks", "ready"]
-
-_MANY_CHANNELS = 32  # from here on torch's convolution pads as fast by itself on a processor
 
 
 @torch.no_grad()
@@ -55,23 +54,11 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
 
 def ready(vae: AutoencoderKLCogVideoX) -> None:
     """Bring a VAE that was offloaded back to its device, as diffusers does before its own encode() and decode(), and
-    on a processor let its narrow convolutions be padded beforehand: exactly the same numbers, in half the time."""
+    let it work in less memory and time."""
     hook = getattr(getattr(vae, "_hf_hook", None), "pre_forward", None)
     if hook is not None:
         hook(vae)
-    if vae.device.type == "cpu":
-        for module in vae.modules():
-            if isinstance(module, torch.nn.Conv3d) and module.in_channels < _MANY_CHANNELS:
-                _pad_beforehand(module)
-
-
-def _pad_beforehand(conv: torch.nn.Conv3d) -> None:
-    """Take zero padding off a convolution and give it to a hook; what has none, or another kind, is left alone."""
-    if isinstance(conv.padding, str) or not any(conv.padding) or conv.padding_mode != "zeros":
-        return
-    sides = [side for size in reversed(conv.padding) for side in (size, size)]
-    conv.register_forward_pre_hook(lambda _, inputs: torch.nn.functional.pad(inputs[0], sides))
-    conv.padding = (0, 0, 0)
+    lean(vae)
 
 
 def _doublers(vae: AutoencoderKLCogVideoX) -> list[torch.nn.Module]:

@@ -6,12 +6,10 @@ convolutions' memory along. It normalises over all frames of a chunk, so other c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXResnetBlock3D
 
 from aftermath.render.void.decode import ready
 from aftermath.render.void.tiles import in_tiles
@@ -38,19 +36,6 @@ def encode(vae: AutoencoderKLCogVideoX, pixels: torch.Tensor) -> torch.Tensor:
     return torch.cat(clips)
 
 
-def _unless_idle(
-    block: Any, forward: Callable[..., Any], inputs: torch.Tensor, *args: Any, **more: Any
-) -> Any:
-    """What a residual block gives. One whose last convolution is zero adds nothing to its shortcut, and is not
-    computed: the same numbers. Such is an encoder that is linear, as nano's."""
-    last = block.conv2.conv
-    if last.weight.any() or last.bias.any():
-        return forward(inputs, *args, **more)
-    if block.in_channels == block.out_channels:
-        return inputs, {}
-    return block.conv_shortcut(inputs), {}
-
-
 @torch.no_grad()
 def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
     """The latents of each chunk of a clip: (B, 3, n, H, W) pixels, n as `chunk_lengths` says, to (B, n', C, h, w).
@@ -58,9 +43,6 @@ def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is encoded in tiles.
     """
     ready(vae)
-    for block in vae.encoder.modules():
-        if isinstance(block, CogVideoXResnetBlock3D) and "forward" not in vars(block):
-            block.forward = partial(_unless_idle, block, block.forward)
     device, dtype = vae.device, vae.dtype
     caches: dict[tuple[int, int], Any] = {}
 
