@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny import golden, save_tiny_model, text_encoder, transformer, vae  # noqa: E402
 
 from aftermath.errors import AftermathError, InputError, WeightsError  # noqa: E402
-from aftermath.render.void.checkpoint import load_pipeline  # noqa: E402
+from aftermath.render.void.checkpoint import SECOND_PASS, fetch_weights, load_pipeline  # noqa: E402
 
 Weights = dict[str, "torch.Tensor"]
 
@@ -227,3 +227,39 @@ def test_what_is_no_model_is_told(tmp_path: Path, saved: Path):
     for given, more, kind in wrong:
         with pytest.raises(kind):
             load(given, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_pipeline_of_one_pass_is_not_taken_for_the_other(tmp_path: Path, number: int):
+    saved = save_tiny_model(tmp_path, {1: "DDIMScheduler", 2: "CogVideoXDDIMScheduler"}[number])
+    shutil.rmtree(saved / SECOND_PASS)
+    assert type(load(saved, pass_number=number).scheduler).__name__.endswith("DDIMScheduler")
+    with pytest.raises(WeightsError, match=f"holds pass {number}, and pass {3 - number} was asked for"):
+        load(saved, pass_number=3 - number)
+
+
+def test_a_second_pass_that_is_half_there_is_told_before_the_first_is_painted(base: Path):
+    for one in (1, 2):
+        save_file(golden("transformer"), base / f"void_pass{one}.safetensors")
+    cut_in_half(base / "void_pass2.safetensors")
+    fetch_weights(base, 1, offline=True)
+    with pytest.raises(WeightsError, match=r"void_pass2\.safetensors: half a download"):
+        fetch_weights(base, 2, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("transformer/config.json", {"num_layers": "many"}),
+        ("vae/config.json", {"block_out_channels": 4}),
+        ("vae/config.json", {"down_block_types": ["NoSuchBlock"] * 4}),
+        ("scheduler/scheduler_config.json", {"beta_schedule": "no such"}),
+        ("tokenizer/tokenizer.json", {}),
+    ],
+)
+def test_a_configuration_that_describes_nothing_is_told(model: Path, part: str, said: dict[str, object]):
+    path = model / part
+    path.write_text(json.dumps(json.loads(path.read_text()) | said if said else {}))
+    with pytest.raises(WeightsError, match=part.split("/")[0]) as caught:
+        load(model)
+    assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from aftermath.render.void import VoidPipeline
+from aftermath.render.void.checkpoint import SECOND_PASS
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG: dict[str, Any] = json.loads((GOLDEN / "config.json").read_text())
@@ -70,8 +71,9 @@ def tokenizer() -> T5Tokenizer:
 
 
 def save_tiny_model(folder: Path, scheduler: str = "DDIMScheduler") -> Path:
-    """Write a whole model, text encoder and all, that `load_pipeline` and ``--model`` take."""
+    """Write a whole model, text encoder, both passes and all, that `load_pipeline` and ``--model`` take."""
     pipe = pipeline(scheduler)
     pipe.register_modules(tokenizer=tokenizer(), text_encoder=text_encoder())
     pipe.save_pretrained(folder)
+    pipe.transformer.save_pretrained(folder / SECOND_PASS)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ _EXPANDED = "patch_embed.proj.weight"
 _COLUMNS = 128  # input columns of one part of the joint input: 16 channels x 2x2x2
 _PARTS = 3  # noisy latents, mask, video; the base model has one channel for its mask, VOID a part
 _NAMED = 4  # keys an error names
+_SOLVERS: dict[int, Any] = {1: DDIMScheduler, 2: CogVideoXDDIMScheduler}
 
 
 def load_pipeline(
@@ -67,7 +69,8 @@ def load_pipeline(
             ``void_pass1.safetensors`` or ``void_pass2.safetensors``, or a name on the hub. Where None: those in the
             base model's own folder, else the published ones; a saved `VoidPipeline` has its own.
         dtype: of all weights; what must not be float16 stays float32.
-        text: load the text encoder and its tokenizer too; without them prompts come as embeddings.
+        text: load the text encoder and its tokenizer too, where the model has them; without them prompts come as
+            embeddings.
         vae: one that is loaded already, for the second pass.
         offline: use only what is on this machine.
         revision: of ``model``, where it is a name on the hub.
@@ -81,13 +84,18 @@ def load_pipeline(
         raise InputError(f"pass {pass_number}", "it must be 1 or 2")
     folder = located(model, offline=offline, revision=revision)
     painter = _painter(folder, pass_number, weights, offline)
+    text = text and reads_words(model, offline=offline)
     vae_files = [] if vae is not None else find_shards(folder / "vae", _DIFFUSERS)
     text_files = find_shards(folder / "text_encoder", _TRANSFORMERS) if text else []
     if verify:
         for path in [*painter, *vae_files, *text_files]:
             check_finite(path)
     with init_empty_weights(include_buffers=False):
-        transformer = CogVideoXTransformer3DModel.from_config(_transformer_config(folder / "transformer"))
+        transformer = _built(
+            CogVideoXTransformer3DModel.from_config,
+            _transformer_config(folder / "transformer"),
+            folder / "transformer",
+        )
     _fill(transformer, painter, dtype, base=folder / "transformer")
     if vae is None:
         vae = _vae(folder, vae_files, dtype)
@@ -96,8 +104,8 @@ def load_pipeline(
         tokenizer,
         text_encoder,
         vae,
-        transformer,  # type: ignore[arg-type]
-        _scheduler(_json(folder / "scheduler" / "scheduler_config.json"), pass_number),
+        transformer,
+        _scheduler(folder, pass_number),
     )
 
 
@@ -146,7 +154,10 @@ def fetch_weights(
     model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False, progress: Progress | None = None
 ) -> None:
     """Have everything that `load_pipeline` reads on this machine, telling ``progress`` of what is fetched."""
-    _painter(located(model, offline=offline, progress=progress), pass_number, None, offline, progress)
+    for file in _painter(
+        located(model, offline=offline, progress=progress), pass_number, None, offline, progress
+    ):
+        read_header(file)  # a second pass that is half there is told before the first has painted for an hour
 
 
 def num_weights(model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False) -> int:
@@ -169,22 +180,38 @@ def _painter(
         return find_shards(located(weights, offline=offline), own)
     if index.get("_class_name") == VoidPipeline.__name__:
         second = pass_number == 2 and (folder / SECOND_PASS).is_dir()
+        if not second:
+            _check_pass(folder, index, pass_number)
         return find_shards(folder / (SECOND_PASS if second else "transformer"), _DIFFUSERS)
     if (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():
         return find_shards(folder, own[:1])
     return find_shards(located(VOID, offline=offline, only=own[0], progress=progress), own)
 
 
+def _check_pass(folder: Path, index: dict[str, Any], pass_number: int) -> None:
+    """The solver that a pipeline was saved with tells which pass it is. Raises `WeightsError` where it is the other."""
+    solver = index.get("scheduler", ["", ""])[1]
+    number = {kind.__name__: number for number, kind in _SOLVERS.items()}.get(solver, pass_number)
+    if number != pass_number:
+        raise WeightsError(
+            f"{folder}: it holds pass {number}, and pass {pass_number} was asked for, whose weights are others; they "
+            f"would lie in {SECOND_PASS}/"
+        )
+
+
 def _vae(folder: Path, files: list[Path], dtype: torch.dtype) -> AutoencoderKLCogVideoX:
     with init_empty_weights(include_buffers=False):
-        vae: Any = AutoencoderKLCogVideoX.from_config(_json(folder / "vae" / "config.json"))
+        vae = _built(
+            AutoencoderKLCogVideoX.from_config, _json(folder / "vae" / "config.json"), folder / "vae"
+        )
     _fill(vae, files, dtype)
     return vae
 
 
 def _text(folder: Path, files: list[Path], dtype: torch.dtype) -> tuple[Any, T5EncoderModel]:
     with init_empty_weights(include_buffers=False):
-        text_encoder = T5EncoderModel(T5Config(**_json(folder / "text_encoder" / "config.json")))
+        config = _json(folder / "text_encoder" / "config.json")
+        text_encoder = _built(lambda said: T5EncoderModel(T5Config(**said)), config, folder / "text_encoder")
     _fill(text_encoder, files, dtype)
     return _tokenizer(folder / "tokenizer"), text_encoder
 
@@ -271,12 +298,30 @@ def _lacking(value: torch.Tensor, shape: tuple[int, ...], path: Path) -> Weights
     )
 
 
-def _scheduler(config: dict[str, Any], pass_number: int) -> DDIMScheduler | CogVideoXDDIMScheduler:
+def _scheduler(folder: Path, pass_number: int) -> DDIMScheduler | CogVideoXDDIMScheduler:
     """The same numbers in both; the two classes agree to 4e-6."""
-    if pass_number == 2:
-        return CogVideoXDDIMScheduler.from_config(config)  # type: ignore[return-value]
-    known = {name: value for name, value in config.items() if name != "snr_shift_scale"}  # 1, and not of DDIM
-    return DDIMScheduler.from_config(known)  # type: ignore[return-value]
+    config = _json(folder / "scheduler" / "scheduler_config.json")
+    if pass_number == 1:  # 1, and not of DDIM
+        config = {name: value for name, value in config.items() if name != "snr_shift_scale"}
+    return _built(_SOLVERS[pass_number].from_config, config, folder / "scheduler")
+
+
+def _built(make: Callable[[dict[str, Any]], Any], config: dict[str, Any], folder: Path) -> Any:
+    """What a configuration describes, without its weights. Raises `WeightsError` where it describes nothing."""
+    try:
+        return make(config)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+    ) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(
+            f"{folder}: its configuration describes no model that can be built ({why})"
+        ) from error
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -284,7 +329,7 @@ def _tokenizer(folder: Path) -> Any:
         raise WeightsError(f"{folder}: no such folder; fetch it with: aftermath models download")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise WeightsError(
             f"{folder}: no tokenizer of T5 could be read there (tokenizer.json or spiece.model)"
         ) from error

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from aftermath.errors import WeightsError
 from aftermath.render.void.lean import lean
 from aftermath.render.void.tiles import in_tiles
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["decode", "decoded_chunks", "ready"]
+__all__ = ["decode", "decoded_chunks", "ready", "work_device"]
 
 
 @torch.no_grad()
@@ -44,12 +45,18 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
         frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
         return frames
 
-    doublers, device, dtype = _doublers(vae), vae.device, vae.dtype
+    doublers, device, dtype = _doublers(vae), work_device(vae), vae.dtype
     length = z.shape[2]
     for start in [0, *range(1, length, 2)]:
         chunk = z[:, :, start : 1 if start == 0 else min(start + 2, length)].to(device, dtype)
         with _doubling(doublers if start > 0 else []):
-            yield in_tiles(vae, chunk, decode_tile, decoding=True)
+            frames = in_tiles(vae, chunk, decode_tile, decoding=True)
+        if not bool(torch.isfinite(frames).all()):
+            raise WeightsError(
+                "the VAE decodes to numbers that are none (NaN or infinity): its weights are damaged, or too large for "
+                f"{dtype}; aftermath models verify reads them through"
+            )
+        yield frames
 
 
 def ready(vae: AutoencoderKLCogVideoX) -> None:
@@ -59,6 +66,15 @@ def ready(vae: AutoencoderKLCogVideoX) -> None:
     if hook is not None:
         hook(vae)
     lean(vae)
+
+
+def work_device(module: Any) -> torch.device:
+    """Where ``module`` computes: of one whose weights accelerate brings layer by layer, where it brings them."""
+    if module.device.type != "meta":
+        return module.device
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    places = (getattr(hook, "execution_device", None) for hook in hooks)
+    return torch.device(next((place for place in places if place is not None), "cpu"))
 
 
 def _doublers(vae: AutoencoderKLCogVideoX) -> list[torch.nn.Module]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from aftermath.render.void.decode import ready
+from aftermath.render.void.decode import ready, work_device
 from aftermath.render.void.tiles import in_tiles
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is encoded in tiles.
     """
     ready(vae)
-    device, dtype = vae.device, vae.dtype
+    device, dtype = work_device(vae), vae.dtype
     caches: dict[tuple[int, int], Any] = {}
 
     def encode_tile(tile: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
@@ -19,11 +20,10 @@ from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
-from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError, WeightsError
-from aftermath.render.void import conditioning
+from aftermath.render.void import checks, conditioning
 from aftermath.render.void.conditioning import MaskLevels, latent_frames
-from aftermath.render.void.decode import decode
+from aftermath.render.void.decode import decoded_chunks, work_device
 from aftermath.render.void.encode import chunk_lengths, encoded_chunks
 from aftermath.render.void.windows import Window, joined, windows
 
@@ -75,12 +75,32 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             transformer=transformer,
             scheduler=scheduler,
         )
-        self._interrupt = False
+        self._interrupt, self._guidance_scale, self._num_timesteps = False, 1.0, 0
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self:
+        """What `save_pretrained` wrote, as diffusers loads it, from .safetensors files only: a pickle may run any
+        program. The published weights, two passes in one folder and a strict look at every key: `load_pipeline`."""
+        return super().from_pretrained(pretrained_model_name_or_path, **({"use_safetensors": True} | kwargs))
 
     @property
     def interrupt(self) -> bool:
         """Set it from a callback: the steps that remain are left out."""
         return self._interrupt
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._interrupt = value
+
+    @property
+    def guidance_scale(self) -> float:
+        """Of the call that runs, or ran last; diffusers' own callbacks read it."""
+        return self._guidance_scale
+
+    @property
+    def num_timesteps(self) -> int:
+        """Of the call that runs, or ran last."""
+        return self._num_timesteps
 
     @torch.no_grad()
     def __call__(
@@ -127,8 +147,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         Raises:
             InputError: a length, size, value or combination that the model does not take.
         """
-        levels = _mask_levels(mask_levels)
-        self._check(video, quadmask, num_inference_steps, latents, reference_noise)
+        levels = checks.mask_levels_of(mask_levels)
+        checks.check_clip(video, quadmask, checks.patch_px(self))
+        checks.check_run(self, num_inference_steps, guidance_scale, output_type)
+        checks.check_generators(generator, len(video))
+        checks.check_finite(latents, self._latent_shape(video), "latents")
+        checks.check_finite(reference_noise, tuple(video.shape), "reference_noise")
+        windows(latent_frames(video.shape[2]), window_frames, overlap_frames)
         guided = guidance_scale > 1
         embeds = self._embeds(
             len(video), prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guided
@@ -157,6 +182,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             window_frames=window_frames,
             overlap_frames=overlap_frames,
             callback_on_step_end=callback_on_step_end,
+            generator=generator,
         )
         frames = None if output_type == "latent" else self.decoded(now)
         self.maybe_free_model_hooks()
@@ -168,7 +194,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         self, shape: tuple[int, ...], generator: torch.Generator | list[torch.Generator] | None
     ) -> torch.Tensor:
         """Noise to start from, (B, T', C, h, w)."""
-        return randn_tensor(shape, generator, self._execution_device, self.transformer.dtype)
+        return _drawn(shape, generator, self._execution_device, self.transformer.dtype)
 
     @torch.no_grad()
     def mask_latents(self, quadmask: Iterable[torch.Tensor], levels: MaskLevels) -> torch.Tensor:
@@ -193,7 +219,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         if reference_noise is None:
             pixels = (
                 conditioning.video_pixels(
-                    chunk, randn_tensor(tuple(chunk.shape), generator, chunk.device, torch.float32)
+                    chunk, _drawn(tuple(chunk.shape), generator, chunk.device, torch.float32)
                 )
                 for chunk in video
             )
@@ -221,11 +247,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         window_frames: int = 85,
         overlap_frames: int = 16,
         callback_on_step_end: StepCallback | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> torch.Tensor:
         """From noise to the latents of the scene without the object, (B, T', C, h, w); see `__call__`.
 
         All latents are (B, T', C, h, w); ``embeds`` (B, 226, D), where guided (2 B, 226, D) with the negative half
-        first. Raises `WeightsError` where the model gives numbers that are none.
+        first. ``generator`` is read by a solver that draws noise in its steps; the published one does not. Raises
+        `WeightsError` where the model gives numbers that are none.
         """
         device, dtype = self._execution_device, self.transformer.dtype
         now = latents.to(device, dtype) * self.scheduler.init_noise_sigma
@@ -234,11 +262,14 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         rotary = functools.cache(
             functools.partial(conditioning.rotary_positions, self.transformer.config, device=device)
         )
-        self._interrupt = False
+        takes = inspect.signature(self.scheduler.step).parameters
+        drawing: dict[str, Any] = {"generator": generator} if "generator" in takes else {}
+        self._interrupt, self._guidance_scale = False, guidance_scale
         with warnings.catch_warnings():
             # diffusers' solvers ask torch for arrays in a way that NumPy deprecates
             warnings.simplefilter("ignore", DeprecationWarning)
             self.scheduler.set_timesteps(num_inference_steps, device=device)
+        self._num_timesteps = len(self.scheduler.timesteps)
         with self.progress_bar(total=num_inference_steps) as bar:  # type: ignore[call-arg]
             for index, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
@@ -248,6 +279,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                     part: torch.Tensor, window: Window, timestep: torch.Tensor = timestep
                 ) -> torch.Tensor:
                     here = slice(*window)
+                    part = self.scheduler.scale_model_input(part, timestep)
                     joint = conditioning.transformer_input(
                         part, mask_latents[:, here], video_latents[:, here]
                     )
@@ -255,11 +287,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
                 # the solver's step is linear in the prediction, so windows are joined before it, once
                 prediction = joined(now, parts, predict)
-                now = self.scheduler.step(prediction, timestep, now, return_dict=False)[0].to(dtype)
+                now = self.scheduler.step(prediction, timestep, now, return_dict=False, **drawing)[0].to(
+                    dtype
+                )
                 _check_finite(now)
                 if callback_on_step_end is not None:
                     told = callback_on_step_end(self, index, int(timestep), {"latents": now})
-                    now = told["latents"] if told and "latents" in told else now
+                    now = told["latents"].to(device, dtype) if told and "latents" in told else now
                 bar.update()
         return now
 
@@ -271,9 +305,9 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 "it must be given as prompt_embeds",
                 "load the text encoder, or encode the prompt beforehand",
             )
-        return encode_texts(
-            self.tokenizer, self.text_encoder, [prompt] if isinstance(prompt, str) else prompt
-        )
+        texts = [prompt] if isinstance(prompt, str) else prompt
+        told = functools.partial(warnings.warn, stacklevel=8)  # the line that called the pipeline
+        return encode_texts(self.tokenizer, self.text_encoder, texts, told)
 
     def _embeds(
         self,
@@ -290,9 +324,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             return positive
         if negative_prompt is None and negative_prompt_embeds is None:
             negative_prompt = ""
-        return torch.cat(
-            [self._one_prompt(batch, negative_prompt, negative_prompt_embeds, "negative_prompt"), positive]
-        )
+        negative = self._one_prompt(batch, negative_prompt, negative_prompt_embeds, "negative_prompt")
+        if negative.shape != positive.shape:
+            raise InputError(
+                f"{negative.shape[1]} tokens of the negative prompt, {positive.shape[1]} of the prompt",
+                "they must be as many",
+            )
+        return torch.cat([negative, positive])
 
     def _one_prompt(
         self, batch: int, prompt: str | list[str] | None, embeds: torch.Tensor | None, name: str
@@ -300,15 +338,13 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         if prompt is not None and embeds is not None:
             raise InputError(f"{name} and {name}_embeds", "it must be one of the two")
         if embeds is None:
-            if name == "prompt" and not prompt:
+            texts = [prompt or ""] if isinstance(prompt, str | None) else prompt
+            if name == "prompt" and not all(text.strip() for text in texts):
                 warnings.warn(
-                    "an empty prompt: the model paints better when told what is seen then", stacklevel=4
+                    "an empty prompt: the model paints better when told what is seen then", stacklevel=5
                 )
-            embeds = self.encode_prompt(prompt or "")
-        if len(embeds) not in (1, batch):
-            raise InputError(
-                f"{len(embeds)} {name}s for {batch} clips", "it must be one, or one for each clip"
-            )
+            embeds = self.encode_prompt(texts)
+        checks.check_embeds(embeds, batch, self.transformer.config["text_embed_dim"], name)
         return embeds.to(self._execution_device, self.transformer.dtype).expand(batch, -1, -1)
 
     def _predict(
@@ -339,68 +375,49 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Frames (B, 3, T, H, W) in [0, 1] of latents (B, T', C, h, w), one clip at a time."""
-        frames = [decode(self.vae, one[None].to(self.vae.dtype)) for one in latents]
-        return (torch.cat(frames) / 2 + 0.5).clamp(0, 1)
+        frames: torch.Tensor | None = None
+        for place, one in enumerate(latents):
+            start = 0
+            for chunk in decoded_chunks(self.vae, one[None].to(self.vae.dtype)):
+                if frames is None:  # filled as it comes, for a second film may not fit beside it
+                    shape = (len(latents), 3, 4 * latents.shape[1] - 3, *chunk.shape[-2:])
+                    frames = chunk.new_empty(shape)
+                stop = start + chunk.shape[2]
+                frames[place, :, start:stop] = chunk[0].div_(2).add_(0.5).clamp_(0, 1)
+                start = stop
+        assert frames is not None
+        return frames
 
     def _latent_shape(self, video: torch.Tensor) -> tuple[int, ...]:
         batch, _, num, height, width = video.shape
         side = conditioning.latent_px(self.vae.config)
         return batch, latent_frames(num), self.vae.config["latent_channels"], height // side, width // side
 
-    def _check(
-        self,
-        video: torch.Tensor,
-        quadmask: torch.Tensor,
-        num_inference_steps: int,
-        latents: torch.Tensor | None,
-        reference_noise: torch.Tensor | None,
-    ) -> None:
-        if video.ndim != 5 or video.shape[1] != 3 or not video.is_floating_point():
-            raise InputError(
-                f"a video of shape {tuple(video.shape)} and type {video.dtype}",
-                "it must be float (batch, 3, frames, height, width) in [0, 1]",
-            )
-        batch, _, num, height, width = video.shape
-        if num != valid_length(num):
-            raise InputError(
-                f"a clip of {num} frames",
-                "the number must be 8k+5, such as 5, 13, 85 or 197",
-                f"pad it to {valid_length(num)}",
-            )
-        side = conditioning.latent_px(self.vae.config) * self.transformer.config["patch_size"]
-        if height % side or width % side:
-            raise InputError(
-                f"a picture of {width}x{height}", f"width and height must be multiples of {side}", "resize it"
-            )
-        if not bool(torch.isfinite(video).all()) or float(video.min()) < 0 or float(video.max()) > 1:
-            raise InputError(
-                "a video with values outside [0, 1] or NaN", "they must lie in [0, 1]", "divide by 255"
-            )
-        conditioning.check_quadmask(quadmask)
-        if tuple(quadmask.shape) != (batch, num, height, width):
-            raise InputError(
-                f"a quadmask of shape {tuple(quadmask.shape)}",
-                f"it must be {(batch, num, height, width)}, as the video is",
-            )
-        if num_inference_steps < 1:
-            raise InputError(f"{num_inference_steps} steps", "it must be at least 1")
-        shapes = (
-            (latents, self._latent_shape(video), "latents"),
-            (reference_noise, tuple(video.shape), "reference_noise"),
-        )
-        for given, shape, name in shapes:
-            if given is not None and tuple(given.shape) != shape:
-                raise InputError(f"{name} of shape {tuple(given.shape)}", f"it must be {shape}")
-
 
 @torch.no_grad()
-def encode_texts(tokenizer: Any, text_encoder: T5EncoderModel, texts: list[str]) -> torch.Tensor:
+def encode_texts(
+    tokenizer: Any, text_encoder: T5EncoderModel, texts: list[str], warn: Callable[[str], None]
+) -> torch.Tensor:
     """(B, 226, D) embeddings on the encoder's device. Padding is attended to, as it was in training: no attention mask
-    is passed."""
+    is passed. ``warn`` is told of a text that is cut."""
     tokens = tokenizer(
         texts, padding="max_length", max_length=_MAX_TOKENS, truncation=True, return_tensors="pt"
     )
-    return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
+    if any(len(tokenizer(text).input_ids) > _MAX_TOKENS for text in texts):
+        warn(f"the prompt is longer than {_MAX_TOKENS} tokens: the model does not read its end")
+    return text_encoder(tokens.input_ids.to(work_device(text_encoder)))[0]
+
+
+def _drawn(
+    shape: tuple[int, ...],
+    generator: torch.Generator | list[torch.Generator] | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Standard normal, drawn where ``generator`` lives, so that a card's serves a clip in the machine's memory too."""
+    first = generator[0] if isinstance(generator, list) else generator
+    drawing = device if first is None or first.device.type == "cpu" else first.device
+    return randn_tensor(shape, generator, drawing, dtype).to(device)
 
 
 def _check_finite(latents: torch.Tensor) -> None:
@@ -409,11 +426,3 @@ def _check_finite(latents: torch.Tensor) -> None:
             "the model gives numbers that are none (NaN or infinity): its weights are damaged, or too large for "
             f"{latents.dtype}; aftermath models verify reads them through"
         )
-
-
-def _mask_levels(value: MaskLevels | str) -> MaskLevels:
-    try:
-        return MaskLevels(value)
-    except ValueError as error:
-        allowed = ", ".join(MaskLevels)
-        raise InputError(f"mask levels {value!r}", f"it must be one of {allowed}") from error

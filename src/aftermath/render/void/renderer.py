@@ -202,7 +202,9 @@ class VoidRenderer:
         guided = _GUIDE_STEPS if settings.guide is Guide.DRAFT else 0
         steps = _Steps(progress, guided + _num_steps(view, passes))
         with steps.timed("text"):
-            wanted, other = prompt_embeddings(model, [job.prompt, ""], offline=settings.offline)
+            wanted, other = prompt_embeddings(
+                model, [job.prompt, ""], offline=settings.offline, warn=job.warn
+            )
         picture_px = view.size[0] * view.size[1]
         reads = reads_words(model, offline=settings.offline)
         if job.prompt and not reads:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,12 +28,18 @@ _ROOM_BYTES = 1 << 30
 
 
 def prompt_embeddings(
-    model: str | Path, texts: Sequence[str], *, offline: bool = False, folder: Path | None = None
+    model: str | Path,
+    texts: Sequence[str],
+    *,
+    offline: bool = False,
+    folder: Path | None = None,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> list[torch.Tensor]:
     """(1, 226, D) for each text, on the CPU. Only what is not kept yet is encoded, and the encoder dropped again.
 
     ``folder``: where they are kept, `cache_folder` where it is None. A model that reads no words gets the same
-    (1, 1, D) for every text. Raises as `load_text_encoder` does.
+    (1, 1, D) for every text. ``warn`` is told of a text that is cut, when it is encoded. Raises as
+    `load_text_encoder` does.
     """
     if not reads_words(model, offline=offline):
         return [no_words(model, offline=offline)] * len(texts)
@@ -43,7 +50,7 @@ def prompt_embeddings(
     known = {text: kept for text, place in places.items() if (kept := _kept(place)) is not None}
     missing = [text for text in places if text not in known]
     if missing:
-        for text, embeds in zip(missing, _encoded(model, missing, files, offline), strict=True):
+        for text, embeds in zip(missing, _encoded(model, missing, files, offline, warn), strict=True):
             known[text] = embeds
             with contextlib.suppress(OSError):  # a home that cannot be written costs time, not the film
                 places[text].parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +72,9 @@ def _kept(place: Path) -> torch.Tensor | None:
         return None
 
 
-def _encoded(model: str | Path, texts: list[str], files: list[Path], offline: bool) -> list[torch.Tensor]:
+def _encoded(
+    model: str | Path, texts: list[str], files: list[Path], offline: bool, warn: Callable[[str], None]
+) -> list[torch.Tensor]:
     """On a card that has room for it, else on the CPU, there in float32 if that has room."""
     size = sum(file.stat().st_size for file in files)
     cpu = torch.device("cpu")
@@ -76,7 +85,7 @@ def _encoded(model: str | Path, texts: list[str], files: list[Path], offline: bo
     dtype = torch.float32 if roomy else torch.bfloat16
     tokenizer, encoder = load_text_encoder(model, dtype=dtype, offline=offline)
     encoder.to(device)  # type: ignore[arg-type]
-    embeds = [encode_texts(tokenizer, encoder, [text]).cpu() for text in texts]
+    embeds = [encode_texts(tokenizer, encoder, [text], warn).cpu() for text in texts]
     del encoder
     free()
     return embeds

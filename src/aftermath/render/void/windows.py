@@ -27,14 +27,15 @@ def windows(num_latents: int, window_frames: int, overlap_frames: int) -> list[W
     shorter where the clip ends. Raises `InputError` where a window would not go on from the one before.
     """
     length, overlap = latent_frames(window_frames) // 2 * 2, overlap_frames // 4
-    if num_latents <= length:
-        return [(0, num_latents)]
-    if length < 2 or overlap < 0 or overlap >= length or overlap % 2:
+    several = num_latents > length
+    if length < 2 or overlap_frames < 0 or (several and (overlap >= length or overlap_frames % 8)):
         raise InputError(
             f"a window of {window_frames} frames that overlaps the next by {overlap_frames}",
             "the window must be at least 5 frames and longer than the overlap, which must be a multiple of 8",
             "the weights were made for 85 and 16",
         )
+    if not several:
+        return [(0, num_latents)]
     found: list[Window] = []
     start = 0
     while not found or found[-1][1] < num_latents:
@@ -62,7 +63,7 @@ def joined(
             weight[: len(up)] = up
         if index + 1 < len(parts):
             down = _ramp(stop - max(parts[index + 1][0], start)).flip(0).to(weight)
-            weight[-len(down) :] = down
+            weight[len(weight) - len(down) :] = down
         canvas[:, start:stop] += (
             weight[:, None, None, None] * predict(latents[:, start:stop], (start, stop)).float()
         )
