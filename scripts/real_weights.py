@@ -1,9 +1,10 @@
 """The published weights, tried once: ``python scripts/real_weights.py --samples DIR [--reference DIR]``.
 
 Fetches the weights or takes those of ``--model``, checks hashes, keys and shapes of both passes, paints the samples
-with pass 1, and prints one table in Markdown. With ``--reference``, a checkout of Netflix/void-model, and
-``--reference-python``, the Python of its environment, its own script paints them too, and both are compared frame by
-frame at the model's size. docs/real-weights.md says what the columns mean and what to do with the table.
+with pass 1 and then with pass 2, and prints one table in Markdown. With ``--reference``, a checkout of
+Netflix/void-model, and ``--reference-python``, the Python of its environment, its own scripts paint them too, and both
+are compared frame by frame at the model's size. docs/real-weights.md says what the columns mean and what to do with
+the table.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from aftermath.config import Memory, Quantize
@@ -32,17 +34,19 @@ from aftermath.core.geometry import valid_length
 from aftermath.errors import AftermathError, InputError
 from aftermath.media.masks import read_quadmask
 from aftermath.media.video import probe, read_frames, write_rgb_video
-from aftermath.models import BASE, VOID, fetch, here, verify
-from aftermath.render.void import MaskLevels, VoidPipeline
-from aftermath.render.void.checkpoint import load_pipeline, num_weights
+from aftermath.models import BASE, VOID, fetch, here, pass_file, verify
+from aftermath.render.void import VoidPipeline
+from aftermath.render.void.checkpoint import fetch_weights, load_pipeline, num_weights
 from aftermath.render.void.frames import model_quadmask, model_video, padded_indices
-from aftermath.render.void.memory import choose, place, shrink
+from aftermath.render.void.memory import choose, free, place, shrink
+from aftermath.render.void.noise import motion_of, warp_noise
+from aftermath.render.void.published import PUBLISHED, PassManner
 from aftermath.render.void.text import prompt_embeddings
 
 SAMPLES = ("moving_ball", "lime", "trampoline")
-WINDOW, LONGEST, STEPS = 85, 197, 30
+WINDOW, LONGEST = 85, 197
 QUADMASKS = ("quadmask_0.mp4", "trimask_quadmask.mp4")
-COLUMNS = ("sample", "frames", "seconds", "peak", "kept", "inputs apart", "largest", "mean", "PSNR")
+COLUMNS = ("sample", "pass", "frames", "seconds", "peak", "kept", "inputs apart", "largest", "mean", "PSNR")
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate")
 
 
@@ -54,6 +58,15 @@ class Sample:
     quadmask: torch.Tensor
     prompt: str
     num_frames: int
+
+    def first(self, num: int) -> Sample:
+        """Its first frames, of the padded clip."""
+        return replace(
+            self,
+            video=self.video[:, :, :num].contiguous(),
+            quadmask=self.quadmask[:, :num],
+            num_frames=min(self.num_frames, num),
+        )
 
 
 @dataclass(frozen=True)
@@ -132,47 +145,51 @@ def normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def paint(pipe: VoidPipeline, sample: Sample, asked: argparse.Namespace) -> Painted:
-    """Pass 1 through us."""
+def begun(sample: Sample, first: Painted | None, seed: int) -> torch.Tensor:
+    """What a pass starts from, (1, T', 16, h, w): noise, or where pass 1 painted, noise that moves as it does."""
+    _, _, num, height, width = sample.video.shape
+    if first is None:
+        return normal((1, (num - 1) // 4 + 1, 16, height // 8, width // 8), seed)
+    pictures = ((frame * 255).byte().permute(1, 2, 0).numpy() for frame in first.frames[0, :, :num].unbind(1))
+    return warp_noise(motion_of(pictures), height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def paint(
+    pipe: VoidPipeline, one: PassManner, sample: Sample, noise: torch.Tensor, asked: argparse.Namespace
+) -> Painted:
+    """A pass through us."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
-    [embeds] = prompt_embeddings(asked.model or BASE, [sample.prompt], offline=asked.offline)
-    _, _, num, height, width = sample.video.shape
+    embeds, other = prompt_embeddings(asked.model or BASE, [sample.prompt, ""], offline=asked.offline)
     frames = pipe(
         sample.video,
         sample.quadmask,
         prompt_embeds=embeds,
-        num_inference_steps=asked.steps,
-        mask_levels=MaskLevels.THREE,
-        latents=normal((1, (num - 1) // 4 + 1, 16, height // 8, width // 8), asked.seed),
+        negative_prompt_embeds=other,
+        num_inference_steps=asked.steps or one.steps,
+        guidance_scale=one.guidance,
+        mask_levels=one.levels,
+        latents=noise,
         reference_noise=normal(tuple(sample.video.shape), asked.seed + 1),
     ).frames
     assert frames is not None
     return Painted(frames.float().cpu(), time.perf_counter() - start, peak_mb())
 
 
-def paint_by_reference(asked: argparse.Namespace, folder: Path, own: Sample) -> tuple[Sample, Painted]:
+def paint_by_reference(
+    asked: argparse.Namespace, folder: Path, own: Sample, one: PassManner, noise: torch.Tensor
+) -> tuple[Sample, Painted]:
     """What the reference's own script read, in place of ``own``, and painted."""
-    work = asked.out.resolve()
-    name, target = folder.name, work / f"{folder.name}-reference.pt"
-    base, weights = weights_of(asked)
-    settings = {
-        "data.data_rootdir": folder.parent.resolve(),
-        "data.sample_size": f"{asked.size[0]}x{asked.size[1]}",
-        "experiment.run_seqs": name,
-        "experiment.save_path": work / "reference",
-        "experiment.skip_if_exists": False,
-        "video_model.model_name": base,
-        "video_model.transformer_path": weights,
-        "system.gpu_memory_mode": "model_cpu_offload",
-    }
+    work, name = asked.out.resolve(), folder.name
+    target = work / f"{name}-pass{one.number}-reference.pt"
+    target.unlink(missing_ok=True)
+    arguments = by_config(asked, folder) if one.number == 1 else by_options(asked, folder, noise)
     command = [asked.reference_python, str(Path(__file__).with_name("real_weights_reference.py").resolve())]
-    command += [str(target), str(asked.seed), "--config=config/quadmask_cogvideox.py"]
-    command += [f"--config.{key}={value}" for key, value in settings.items()]
+    command += [str(target), str(asked.seed), str(one.number), *arguments]
     done = subprocess.run(command, cwd=asked.reference, capture_output=True, text=True)
     if done.returncode or not target.is_file():
-        log = work / f"{name}-reference.log"
+        log = target.with_suffix(".log")
         log.write_text(done.stdout + done.stderr)
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise RuntimeError(
@@ -185,11 +202,55 @@ def paint_by_reference(asked: argparse.Namespace, folder: Path, own: Sample) -> 
     )
 
 
-def weights_of(asked: argparse.Namespace) -> tuple[Path, Path]:
-    """The folder of the base model and the file of pass 1, absolute."""
+def by_config(asked: argparse.Namespace, folder: Path) -> list[str]:
+    """Arguments of the reference's pass 1."""
+    base, weights = weights_of(asked, 1)
+    settings = {
+        "data.data_rootdir": folder.parent.resolve(),
+        "data.sample_size": f"{asked.size[0]}x{asked.size[1]}",
+        "experiment.run_seqs": folder.name,
+        "experiment.save_path": asked.out.resolve() / "reference",
+        "experiment.skip_if_exists": False,
+        "video_model.model_name": base,
+        "video_model.transformer_path": weights,
+        "system.gpu_memory_mode": "model_cpu_offload",
+    }
+    said = [f"--config.{key}={value}" for key, value in settings.items()]
+    return ["--config=config/quadmask_cogvideox.py", *said]
+
+
+def by_options(asked: argparse.Namespace, folder: Path, noise: torch.Tensor) -> list[str]:
+    """Arguments of the reference's pass 2. It takes the noise from a file, whose shape is right already, so that it is
+    not resized; it knows a film of pass 1 by its name alone, and does not open it."""
+    work, name = asked.out.resolve() / "reference", folder.name
+    film, kept = work / f"{name}-fg=-1-pass1.mp4", work / f"{name}-fg=-1-pass1" / "noises.npy"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    film.touch()
+    np.save(kept, noise[0].numpy())
+    base, weights = weights_of(asked, 2)
+    settings = {
+        "video_name": name,
+        "data_rootdir": folder.parent.resolve(),
+        "pass1_dir": work,
+        "output_dir": work,
+        "warped_noise_cache_dir": work,
+        "model_name": base,
+        "model_checkpoint": weights,
+        "max_video_length": WINDOW,
+        "temporal_window_size": WINDOW,
+        "height": asked.size[0],
+        "width": asked.size[1],
+    }
+    if asked.steps:
+        settings["num_inference_steps"] = asked.steps
+    return ["--skip_noise_generation", *(f"--{key}={value}" for key, value in settings.items())]
+
+
+def weights_of(asked: argparse.Namespace, pass_number: int) -> tuple[Path, Path]:
+    """The folder of the base model and the file of a pass, absolute."""
     base = (here(asked.model) if asked.model else None) or fetch(asked.model or BASE, offline=asked.offline)
     holder = base if asked.model else fetch(VOID, offline=asked.offline)
-    return base.resolve(), (holder / "void_pass1.safetensors").resolve()
+    return base.resolve(), (holder / pass_file(pass_number)).resolve()
 
 
 def peak_mb() -> float:
@@ -236,9 +297,11 @@ def kept_psnr(sample: Sample, painted: Painted) -> float:
     return psnr(sample.video[keep], painted.frames[keep])
 
 
-def row(name: str, sample: Sample, ours: Painted, theirs: Painted | None, apart: float | None) -> list[str]:
+def row(
+    name: str, number: int, sample: Sample, ours: Painted, theirs: Painted | None, apart: float | None
+) -> list[str]:
     """One line of the table; apart from each other, in levels of 255."""
-    cells = [name, f"{sample.num_frames} ({sample.video.shape[2]})"]
+    cells = [name, str(number), f"{sample.num_frames} ({sample.video.shape[2]})"]
     if theirs is None:
         return [*cells, f"{ours.seconds:.1f}", gb(ours), f"{kept_psnr(sample, ours):.1f} dB", "", "", "", ""]
     differences = (ours.frames - theirs.frames).abs() * 255
@@ -259,22 +322,28 @@ def gb(painted: Painted) -> str:
     return f"{painted.peak_mb / 1e3:.1f} GB"
 
 
-def try_sample(asked: argparse.Namespace, pipe: VoidPipeline, name: str, log: Log) -> list[str] | None:
-    """One sample through us, and through the reference where there is one; its row, None where ours failed."""
+def try_sample(
+    asked: argparse.Namespace, pipe: VoidPipeline, one: PassManner, name: str, first: Painted | None, log: Log
+) -> tuple[list[str], Painted] | None:
+    """One sample through a pass of ours, and of the reference's where there is one: its row and what we painted; None
+    where ours failed. ``first``: what pass 1 painted."""
     found, theirs, apart = None, None, None
     with log.step(f"{name}, read"):
         folder = stage(asked.samples, name, asked.out)
-        own = fed = read(folder, asked.size)
+        own = read(folder, asked.size)
+        if one.number == 2:
+            own = own.first(WINDOW)  # the reference's second pass takes no more
+        fed, noise = own, begun(own, first, asked.seed)
         if asked.reference:
-            with log.step(f"{name}, by the reference"):
-                fed, theirs = paint_by_reference(asked, folder, own)
+            with log.step(f"{name}, pass {one.number}, by the reference"):
+                fed, theirs = paint_by_reference(asked, folder, own, one, noise)
                 apart = float((fed.video - own.video).abs().mean() * 255)
-        with log.step(f"{name}, by aftermath"):
-            ours = paint(pipe, fed, asked)
-            found = row(name, fed, ours, theirs, apart)
+        with log.step(f"{name}, pass {one.number}, by aftermath"):
+            ours = paint(pipe, one, fed, noise, asked)
+            found = row(name, one.number, fed, ours, theirs, apart), ours
             for side, painted in (("aftermath", ours), ("reference", theirs)):
                 if painted is not None:
-                    save(asked.out / f"{name}-{side}.mp4", painted, fed.num_frames, folder)
+                    save(asked.out / f"{name}-pass{one.number}-{side}.mp4", painted, fed.num_frames, folder)
     return found
 
 
@@ -288,7 +357,8 @@ def table(asked: argparse.Namespace, rows: list[list[str]], checked: list[str], 
     """What to send back, in Markdown."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    ran = f"{asked.size[0]}x{asked.size[1]}, {asked.steps} steps, seed {asked.seed}"
+    steps = " and ".join(str(asked.steps or one.steps) for one in PUBLISHED.passes[: asked.passes])
+    ran = f"{asked.size[0]}x{asked.size[1]}, {steps} steps, seed {asked.seed}"
     lines = [
         f"**Real weights, {date.today().isoformat()}**: {card}, {platform.machine()}, Python "
         f"{platform.python_version()}, aftermath {version('aftermath')}, {versions}; {ran}.",
@@ -327,7 +397,8 @@ def parsed() -> argparse.Namespace:
         "--size", type=size_of, default=(384, 672), metavar="HxW", help="the model's: 384x672"
     )
     parser.add_argument("--memory", choices=list(Memory), default=Memory.AUTO, help="as aftermath remove's")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--passes", type=int, choices=(1, 2), default=2, help="1 leaves the second one out")
+    parser.add_argument("--steps", type=int, default=0, help="of each pass; 30 and 50 as published")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--offline", action="store_true", help="use the network for nothing")
     parser.add_argument(
@@ -336,8 +407,8 @@ def parsed() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.reference and not asked.reference_python:
         parser.error("--reference needs --reference-python, such as DIR/.venv/bin/python")
-    if asked.reference and asked.steps != STEPS:
-        parser.error(f"--steps {asked.steps}: the reference's script always takes {STEPS}; leave it out")
+    if asked.reference and asked.steps:
+        parser.error(f"--steps {asked.steps}: the reference's first script always takes 30; leave it out")
     return asked
 
 
@@ -347,16 +418,22 @@ def main() -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     checked: list[str] = []
     rows: list[list[str]] = []
-    pipe = None
     with log.step("weights"):
         checked = check_weights(asked)
-    for pass_number in (2, 1):  # the one that paints comes last, so that one is in memory at a time
-        with log.step(f"keys and shapes of pass {pass_number}"):
-            pipe = None
-            pipe = load(asked, pass_number)
-    if pipe is not None:
-        found = [try_sample(asked, pipe, name, log) for name in asked.names.split(",")]
-        rows = [line for line in found if line is not None]
+        for number in range(1, asked.passes + 1):  # keys of both by their headers, before an hour of painting
+            fetch_weights(asked.model or BASE, number, offline=asked.offline)
+    painted: dict[str, Painted] = {}
+    for one in PUBLISHED.passes[: asked.passes]:
+        pipe = None
+        free()  # one pass is in memory at a time
+        with log.step(f"keys and shapes of pass {one.number}"):
+            pipe = load(asked, one.number)
+        names = asked.names.split(",") if one.number == 1 else list(painted)
+        for name in names if pipe is not None else []:
+            found = try_sample(asked, pipe, one, name, painted.get(name), log)
+            if found is not None:
+                rows.append(found[0])
+                painted[name] = found[1]
     told = table(asked, rows, checked, log)
     (asked.out / "report.md").write_text(told + "\n", encoding="utf-8")
     print(told)

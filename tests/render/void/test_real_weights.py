@@ -78,13 +78,14 @@ def test_it_checks_paints_and_reports_and_goes_on_after_a_failure(samples: Path,
     wanted = ("--samples", samples, "--names", "none,ball", "--model", model, "--out", tmp_path / "out")
     done = run(SCRIPTS / "real_weights.py", *wanted, "--size", "32x48", "--steps", "1", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "| ball | 12 (85) |" in done.stdout
+    assert "| ball | 1 | 12 (85) |" in done.stdout
+    assert "| ball | 2 | 12 (85) |" in done.stdout
     assert "diffusion_pytorch_model.safetensors: whole, all numbers finite" in done.stdout
     failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
     assert len(failed) == 1
     assert "none, read" in failed[0] and "--samples" in failed[0]
     assert (tmp_path / "out" / "report.md").read_text() == done.stdout
-    assert (tmp_path / "out" / "ball-aftermath.mp4").stat().st_size
+    assert all((tmp_path / "out" / f"ball-pass{one}-aftermath.mp4").stat().st_size for one in (1, 2))
 
 
 def test_what_the_reference_reads_and_paints_is_kept_and_seeded(tmp_path: Path):
@@ -97,7 +98,7 @@ def test_what_the_reference_reads_and_paints_is_kept_and_seeded(tmp_path: Path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    done = run(SCRIPTS / "real_weights_reference.py", tmp_path / "kept.pt", "7", "ball", cwd=tmp_path)
+    done = run(SCRIPTS / "real_weights_reference.py", tmp_path / "kept.pt", "7", "1", "ball", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     kept = torch.load(tmp_path / "kept.pt")
     noise = torch.randn((1, 3, 5, 2, 2), generator=torch.Generator().manual_seed(7))
