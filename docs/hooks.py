@@ -44,6 +44,8 @@ _log = logging.getLogger("mkdocs.hooks.aftermath")  # below mkdocs' own: a stric
 _ASKED = re.compile(r"^<!-- code: (?P<kind>\w+) (?P<name>[\w. ]+?) -->$", re.MULTILINE)
 _OUTWARD = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<path>\.\./[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 _TREE = re.compile(r"^\s*[├└]", re.MULTILINE)
+_SECTION = re.compile(r"(?P<title>Args|Raises):\n")
+_ENTRY = re.compile(r"^(\w+): ", re.MULTILINE)
 _MEMBER = re.compile(r"^ +(?P<name>[A-Z0-9_]+) = [^#\n]*# (?P<what>.*)$", re.MULTILINE)
 _BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "to below {}"))
 _KINDS = {str: "text", Path: "a file or folder", int: "a whole number", float: "a number"}
@@ -203,7 +205,15 @@ def _prose(docstring: str) -> Iterator[str]:
     """A docstring as Markdown: it nearly is, but for what is drawn."""
     drawn = False
     for part in docstring.split("\n\n"):
-        if drawn or _TREE.search(part):
+        if (section := _SECTION.match(part)) is not None:
+            entries = _ENTRY.split(textwrap.dedent(part[section.end() :]))[1:]
+            yield from (f"{section['title']}:", "")
+            yield from (
+                f"- `{entry}`: {' '.join(text.split())}"
+                for entry, text in zip(entries[::2], entries[1::2], strict=True)
+            )
+            yield ""
+        elif drawn or _TREE.search(part):
             yield from ("```text", textwrap.dedent(part).rstrip(), "```", "")
         elif part.strip() != "::":
             yield from (re.sub(r"::$", ":", part), "")
@@ -215,8 +225,11 @@ def _parsed(module: str, name: str = "") -> tuple[ast.AST, str]:
     path = _ROOT / "src" / Path(*module.split("."))
     source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8")
     tree = ast.parse(source)
-    named = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    return (named[name] if name else tree), source
+    found: ast.Module | ast.ClassDef | ast.FunctionDef = tree
+    for part in name.split(".") if name else []:  # Class.method
+        named = {node.name: node for node in found.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        found = named[part]
+    return found, source
 
 
 def _docstring(module: str, name: str = "") -> Iterator[str]:

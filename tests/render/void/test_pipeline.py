@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the extra void is not installed")
 from accelerate import cpu_offload  # noqa: E402
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler  # noqa: E402
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler  # noqa: E402
-from tiny import pipeline, text_encoder, tokenizer, vae  # noqa: E402
+from tiny import pipeline, save_tiny_model, text_encoder, tokenizer, vae  # noqa: E402
 
 from aftermath.errors import InputError, WeightsError  # noqa: E402
 from aftermath.render.void import VoidPipeline, VoidPipelineOutput  # noqa: E402
@@ -175,3 +176,22 @@ def test_a_pickle_is_not_loaded(tmp_path: Path):
     pipeline().save_pretrained(tmp_path, safe_serialization=False)
     with pytest.raises(OSError, match="safetensors"):
         VoidPipeline.from_pretrained(tmp_path)
+
+
+def test_what_the_page_says_runs(tmp_path: Path):
+    """docs/pipeline.md, on a tiny model and a processor."""
+    page = (Path(__file__).parents[3] / "docs" / "pipeline.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    save_tiny_model(tmp_path)
+    for theirs, ours in (
+        ("load_pipeline(", f"load_pipeline({str(tmp_path)!r}, offline=True, "),
+        ("enable_model_cpu_offload()", 'enable_model_cpu_offload(device="cpu")'),
+        ("num_inference_steps=50", "num_inference_steps=2"),
+        ("    generator=torch", "    num_inference_steps=2,\n    generator=torch"),
+    ):
+        assert theirs in code
+        code = code.replace(theirs, ours)
+    names: dict[str, Any] = {"video": clip(), "quadmask": mask()}
+    exec(code, names)
+    assert names["refined"].frames.shape == clip().shape
+    assert names["noise"].shape == (1, 2, 16, 4, 6)

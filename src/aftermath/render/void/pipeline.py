@@ -141,6 +141,8 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 the warped noise of pass 2. Drawn from ``generator`` where None.
             reference_noise: standard normal, of the video's shape, scaled inside; zeros switch it off. Drawn from
                 ``generator`` where None, so that a seed fixes everything.
+            generator: on the processor or a card; one, or a list with one for each clip. With one on the processor a
+                seed gives the same film on every card.
             output_type: "pt" for frames, "latent" to skip decoding.
             callback_on_step_end: see `StepCallback`.
 
