@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, Guide, RemoveOptions
 from aftermath.errors import InputError, extra_needed
-from aftermath.models import BASE, complete, has_card, here
+from aftermath.models import BASE, complete, has_card, here, how_to_fetch
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -52,7 +52,7 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
         raise InputError(
             "engine void",
             "must be given its weights",
-            "name them with --model FOLDER_OR_NAME, or fetch the published ones with: aftermath models download",
+            f"name them with --model FOLDER_OR_NAME, or {how_to_fetch(_passes(options))}",
         )
     if options.model:
         here(options.model)  # before a clip is analysed for nothing

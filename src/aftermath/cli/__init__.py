@@ -1,6 +1,6 @@
 """The command line. It only translates: options to values, progress to a bar, errors to one line and a code.
 
-Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C, 1 anything else.
+Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C, 141 nobody reads the output any more, 1 anything else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 
 from aftermath.cli.batch import batch_command
 from aftermath.cli.evaluate import evaluate_command
-from aftermath.cli.execute import CLICK_ERROR, execute, say
+from aftermath.cli.execute import CLICK_ERROR, READER_GONE, execute, say
 from aftermath.cli.generate import generate_command
 from aftermath.cli.inspect import inspect_command
 from aftermath.cli.models import app as models_app
@@ -131,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         say(str(error))
         code = 2
+    except SystemExit as left:  # the way out of typer and rich where nobody reads what they write
+        code = READER_GONE if left.code == 1 else left.code
     except (typer.Abort, KeyboardInterrupt):  # before any work had begun
         say("stopped")
         code = 130

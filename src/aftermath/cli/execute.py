@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from aftermath.remove import Result
     from aftermath.session import Progress
 
-__all__ = ["CLICK_ERROR", "execute", "guarded", "say"]
+__all__ = ["CLICK_ERROR", "READER_GONE", "execute", "guarded", "say"]
 
+READER_GONE = 141
+"""The exit code where whoever read the output has left: what a shell says of a program that SIGPIPE ended."""
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]  # typer gives its ClickException no public name
 
 
@@ -42,19 +46,37 @@ def execute(
 
 @contextmanager
 def guarded(*, debug: bool, as_json: bool = False) -> Iterator[None]:
-    """Tell what fails in one line, also ``as_json``, and leave by its exit code: raises `typer.Exit` in its place."""
+    """Tell what fails in one line, also ``as_json``, and leave by its exit code: raises `typer.Exit` in its place.
+
+    Where whoever reads the output has left (``| head``) nothing failed: it ends without a word.
+    """
     try:
         yield
     except KeyboardInterrupt:
         say("stopped; the same command goes on from where it was")
         raise typer.Exit(130) from None
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            raise typer.Exit(READER_GONE) from None
         if debug:
             traceback.print_exc()
         say(_line(error))
         if as_json:
             typer.echo(json.dumps({"error": _line(error), "kind": type(error).__name__}, ensure_ascii=False))
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads stdout any more; what is written there from now on goes nowhere."""
+    try:
+        asked = select.poll()  # Windows has none, and no such error
+        asked.register(sys.stdout.fileno(), 0)
+        left = any(event & (select.POLLERR | select.POLLHUP) for _, event in asked.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
+    if left:  # or what is still to be written is complained about at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return left
 
 
 def _line(error: Exception) -> str:
