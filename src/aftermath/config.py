@@ -230,6 +230,7 @@ class RemoveOptions(MaskOptions):
         int,
         Field(
             ge=0,
+            le=4096,
             multiple_of=16,
             description="Width at which the VOID model paints, pixels; 0: as it says, 672.",
         ),
@@ -238,6 +239,7 @@ class RemoveOptions(MaskOptions):
         int,
         Field(
             ge=0,
+            le=4096,
             multiple_of=16,
             description="Height at which it paints; turned for an upright clip; 0: as it says, 384.",
         ),

@@ -12,6 +12,7 @@ from aftermath.models import BASE, complete, has_card, here, how_to_fetch
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
+    from aftermath.render.void.renderer import Settings
 
 __all__ = ["build_renderer", "choose_engine", "fetch_weights", "missing"]
 
@@ -36,7 +37,7 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
         if lacking:
             return Engine.DRAFT, lacking
         if options.model:
-            here(options.model)
+            _check_void(options)
             return Engine.VOID, "a model was given"
         if not published:
             return Engine.DRAFT, "no --model was given, and the published weights are not on this machine"
@@ -45,6 +46,7 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
                 Engine.DRAFT,
                 "the published weights are here, but no graphics card (--engine void takes hours)",
             )
+        _check_void(options)
         return Engine.VOID, "the published weights and a graphics card are here"
     if lacking:
         raise InputError("engine void", lacking, "the engine draft runs on any computer")
@@ -54,9 +56,22 @@ def choose_engine(options: RemoveOptions) -> tuple[Engine, str]:
             "must be given its weights",
             f"name them with --model FOLDER_OR_NAME, or {how_to_fetch(_passes(options))}",
         )
-    if options.model:
-        here(options.model)  # before a clip is analysed for nothing
+    _check_void(options)
     return Engine.VOID, "asked for"
+
+
+def _check_void(options: RemoveOptions) -> None:
+    """Refuse what VOID cannot do here before a clip is analysed for nothing, as far as it can be known without the
+    network. Raises `InputError`, `WeightsError`."""
+    model = options.model or BASE
+    folder = here(model)
+    from aftermath.render.void import checkpoint
+    from aftermath.render.void.published import PUBLISHED, manner_of
+    from aftermath.render.void.renderer import check_settings
+
+    check_settings(_settings(options), manner_of(model) if folder else PUBLISHED)
+    if folder and not any((folder / name).is_file() for name in ("model_index.json", checkpoint.MANNER_FILE)):
+        checkpoint.text_encoder_files(model)  # what is no model at all, a clip or an empty folder, is told
 
 
 def _passes(options: RemoveOptions) -> tuple[int, ...]:
@@ -64,10 +79,13 @@ def _passes(options: RemoveOptions) -> tuple[int, ...]:
     return (2,) if options.guide is Guide.DRAFT else tuple(range(1, options.passes + 1))
 
 
-def fetch_weights(engine: Engine, options: RemoveOptions, steps: Callable[[int, int], None]) -> None:
-    """Have the weights of ``engine`` on this machine; ``steps`` is told (bytes done, bytes in all) of each file."""
+def fetch_weights(engine: Engine, options: RemoveOptions, steps: Callable[[int, int], None]) -> list[str]:
+    """Have the weights of ``engine`` on this machine; ``steps`` is told (bytes done, bytes in all) of each file.
+
+    What is returned tells them from others that lie in the same place later.
+    """
     if engine is not Engine.VOID:
-        return
+        return []
     from aftermath.render.void import checkpoint
 
     for number in _passes(options):
@@ -77,30 +95,35 @@ def fetch_weights(engine: Engine, options: RemoveOptions, steps: Callable[[int, 
             offline=options.offline,
             progress=lambda _, done, total: steps(done, total),
         )
+    return checkpoint.weights_identity(options.model or BASE, _passes(options), offline=options.offline)
 
 
 def build_renderer(engine: Engine, options: RemoveOptions, *, keep: bool = False) -> Renderer:
     """A renderer of the kind that `choose_engine` chose; ``keep``: what it loads stays for its next clip."""
     if engine is Engine.VOID:
-        from aftermath.render.void.renderer import Settings, VoidRenderer
+        from aftermath.render.void.renderer import VoidRenderer
 
-        return VoidRenderer(
-            Settings(
-                model=options.model,
-                passes=options.passes,
-                steps=options.steps,
-                guidance=options.guidance,
-                size=(options.model_height_px, options.model_width_px),
-                focus=options.focus,
-                guide=options.guide,
-                memory=options.memory,
-                quantize=options.quantize,
-                fast=options.fast,
-                compile=options.compile,
-                offline=options.offline,
-            ),
-            keep=keep,
-        )
+        return VoidRenderer(_settings(options), keep=keep)
     from aftermath.render.draft.renderer import DraftRenderer
 
     return DraftRenderer()
+
+
+def _settings(options: RemoveOptions) -> Settings:
+    """What of ``options`` the model's renderer reads."""
+    from aftermath.render.void.renderer import Settings
+
+    return Settings(
+        model=options.model,
+        passes=options.passes,
+        steps=options.steps,
+        guidance=options.guidance,
+        size=(options.model_height_px, options.model_width_px),
+        focus=options.focus,
+        guide=options.guide,
+        memory=options.memory,
+        quantize=options.quantize,
+        fast=options.fast,
+        compile=options.compile,
+        offline=options.offline,
+    )

@@ -165,13 +165,13 @@ def paint(
     clip_file, info = session.info.path, session.info
     prompt = session.request.prompt or reasoning.plan.scene_description
     seam_px = seam_width_px(options.feather_px, info.width, info.height)
+    weights = fetch_weights(engine, options, session.steps("download"))
 
     def source(only: Collection[int] | None = None) -> Iterator[np.ndarray]:
         frames = read_frames(clip_file)
         return ahead(frame.rgb() for frame in frames if only is None or frame.index in only)
 
     def write(steps: Steps) -> Mapping[str, Any]:
-        fetch_weights(engine, options, session.steps("download"))
         job = Job(
             clip=session.clip,
             quadmask=levels,
@@ -201,9 +201,9 @@ def paint(
             comment=edit.comment,
             seal=None if signing.why_not else sign,
         ) as writer:
-            weights = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
+            blend = (blend_weight(mask, seam_px) for mask in read_masks(quadmask))
             # what is next is painted while this is encoded
-            for frame, weight, rgb in zip(pictures, ahead(weights), ahead(rendered.frames), strict=True):
+            for frame, weight, rgb in zip(pictures, ahead(blend), ahead(rendered.frames), strict=True):
                 writer.write(frame, rgb, weight)
         said = "" if options.codec is Codec.PNG else edit.comment
         return rendered.report | {"provenance": {"metadata": said, "credentials": signed}}
@@ -213,7 +213,7 @@ def paint(
         write,
         target=session.output,
         engine=engine,
-        void=_void_options(options) if engine is Engine.VOID else None,
+        void=[*_void_options(options), *weights] if engine is Engine.VOID else None,
         codec=options.codec,
         seam_px=seam_px,
         seed=options.seed,

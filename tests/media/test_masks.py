@@ -47,7 +47,9 @@ def test_every_value_survives_at_every_size(values: np.ndarray, suffix: str) -> 
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-@pytest.mark.parametrize("size", [(318, 239), (320, 240), (239, 318)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(318, 239), (320, 240), (239, 318), (1200, 60), (60, 1200), (4000, 32), (353, 2)], ids=str
+)
 def test_a_quadmask_survives(tmp_path: Path, size: tuple[int, int], suffix: str) -> None:
     width, height = size
     values = np.random.default_rng(0).choice(np.array(LEVELS, np.uint8), (4, height, width))

@@ -56,12 +56,15 @@ def test_tiny_pictures_have_a_flow_and_sizes_must_agree(tmp_path):
 
 
 def test_weights_are_found_and_nothing_is_downloaded(hub):
-    assert find_raft() is None and best_flow() is dis_flow
+    assert find_raft() is None and best_flow() == (dis_flow, "dis")
     small(hub / "raft_small_C_T_V2-01064c6d.pth")
     assert find_raft() == hub / "raft_small_C_T_V2-01064c6d.pth"
-    assert best_flow() is not dis_flow
+    assert best_flow()[0] is not dis_flow and best_flow()[1] == "raft_small_C_T_V2"
     (hub / "raft_large_C_T_V2-1bb1363a.pth").touch()
     assert find_raft() == hub / "raft_large_C_T_V2-1bb1363a.pth"
+    told: list[str] = []  # a file that is damaged costs a warning, not a pass that was painted
+    assert best_flow("cpu", told.append) == (dis_flow, "dis")
+    assert len(told) == 1 and "raft_large" in told[0]
 
 
 def test_what_is_no_raft_is_refused(tmp_path):

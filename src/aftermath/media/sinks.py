@@ -82,6 +82,11 @@ class Sink(Protocol):
         ...
 
 
+def _may_be_whole(width: int, height: int) -> bool:
+    """Whether FFmpeg's ffv1 takes a picture of this size in one slice: larger ones it divides in four at least."""
+    return width <= 352 and height <= 288
+
+
 class FileSink:
     """One encoder and the container it writes into."""
 
@@ -103,7 +108,8 @@ class FileSink:
         flags = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if movie else {})
         self._container = av.open(str(path), "w", options=flags)
         options = chosen.options | (options or {})
-        if chosen.encoder == "ffv1" and min(fit.first.width, fit.first.height) < _SLICED_PX:
+        width, height = fit.first.width, fit.first.height
+        if chosen.encoder == "ffv1" and min(width, height) < _SLICED_PX and _may_be_whole(width, height):
             options["slices"] = "1"  # it cannot divide a picture of one to three pixels
         video = self._container.add_stream(chosen.encoder, rate=rate, options=options)
         assert isinstance(video, VideoStream)

@@ -6,6 +6,7 @@ More exact than DIS where things move far or have little texture, and some hundr
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,19 @@ __all__ = ["best_flow", "find_raft", "load_raft"]
 _MULTIPLE_PX, _MIN_SIDE_PX = 8, 128  # RAFT's stride, and what its four-level correlation pyramid needs
 
 
-def best_flow(device: torch.device | str = "cpu") -> Flow:
-    """RAFT where its weights lie on this machine, else DIS."""
+def best_flow(
+    device: torch.device | str = "cpu", warn: Callable[[str], None] = lambda _: None
+) -> tuple[Flow, str]:
+    """RAFT where its weights lie on this machine, else DIS; and the name of it. ``warn`` is told of weights that cannot
+    be read, which DIS stands in for."""
     weights = find_raft()
-    return load_raft(weights, device) if weights else dis_flow
+    if weights is None:
+        return dis_flow, "dis"
+    try:
+        return load_raft(weights, device), weights.stem.partition("-")[0]
+    except WeightsError as error:
+        warn(f"{error}: DIS measures the motion in its place; delete that file, or fetch it again")
+        return dis_flow, "dis"
 
 
 def find_raft() -> Path | None:

@@ -159,7 +159,11 @@ class Latents:
             side = latent_px(self._vae.config)
             pictures = ((frame * 255).byte().permute(1, 2, 0).numpy() for frame in truth[0].unbind(1))
             noise = warp_noise(
-                motion_of(pictures, best_flow()), *size, generator=drawn, cells=min(4, side), latent_px=side
+                motion_of(pictures, best_flow()[0]),
+                *size,
+                generator=drawn,
+                cells=min(4, side),
+                latent_px=side,
             )
             found["noise"] = noise[0].half()
         return {name: value.contiguous() for name, value in found.items()}

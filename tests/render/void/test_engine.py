@@ -15,16 +15,20 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra void is not installed")
 
+import torch
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
+from safetensors.torch import load_file, save_file
 from tiny import save_tiny_model
 
 import aftermath
 from aftermath.config import Codec, Engine, Guide, Memory, Quantize, ReasonerName, RemoveOptions
 from aftermath.core import Level
-from aftermath.errors import InputError
+from aftermath.errors import InputError, WeightsError
 from aftermath.media.masks import read_masks
 from aftermath.media.planes import planes_of
 from aftermath.media.video import probe, read_frames
 from aftermath.reasoners import build_client
+from aftermath.render.void.published import manner_of
 from conftest import Cli
 from small_clip import BOX
 
@@ -175,16 +179,82 @@ def test_the_draft_guides_the_second_pass_alone(clip: Path, model: Path, tmp_pat
         ({"memory": Memory.LOW}, "graphics card"),
         ({"quantize": Quantize.INT4}, "quant"),
         ({"guide": Guide.DRAFT, "passes": 2}, "first pass"),
+        ({"model": "nano", "passes": 2}, "no second pass"),
         ({"model_width_px": 70}, "multiple of 16"),
+        ({"model_width_px": 16_000_000}, "4096"),
     ],
 )
-def test_what_cannot_be_is_one_line(options: dict, complaint: str, clip: Path, model: Path, tmp_path: Path):
+def test_what_cannot_be_is_one_line(
+    options: dict, complaint: str, clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Before the clip is looked at."""
+    monkeypatch.setattr("aftermath.stages.segment", lambda *_: pytest.fail("analysed"))
     if "quantize" in options and find_spec("bitsandbytes"):
         pytest.skip("the extra quant is installed")
     with pytest.raises(InputError, match=complaint) as raised:
-        chosen = dataclasses.replace(SMALL, model=str(model), **options)
+        chosen = dataclasses.replace(SMALL, **{"model": str(model)} | options)
         aftermath.remove(clip, tmp_path / "out.mkv", boxes=[BOX], options=chosen)
     assert "\n" not in str(raised.value)
+
+
+def test_weights_that_changed_are_painted_with_anew(clip: Path, model: Path, tmp_path: Path):
+    own = Path(shutil.copytree(model, tmp_path / "model"))
+    chosen = dataclasses.replace(SMALL, model=str(own), fast=True)
+
+    def painted() -> tuple[bytes, bool]:
+        result = aftermath.remove(clip, tmp_path / "out.mkv", boxes=[BOX], prompt="a", options=chosen)
+        return (tmp_path / "out.mkv").read_bytes(), "output" in result.reused
+
+    first, reused = painted()
+    assert not reused
+    assert painted() == (first, True)
+    path = own / "transformer" / "diffusion_pytorch_model.safetensors"
+    save_file({name: value * 1.3 for name, value in load_file(path).items()}, path)
+    second, reused = painted()
+    assert not reused
+    assert second != first
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"size": [0, 0]}, "multiples of 16"),
+        ({"least_frames": 7}, "8k[+]5"),
+        ({"passes": []}, "passes"),
+        ({"passes": [{"number": 1, "steps": 0, "guidance": 1.0, "levels": "three"}]}, "0 steps"),
+        ({"passes": [{"number": 1, "steps": 1, "guidance": float("nan"), "levels": "three"}]}, "nan"),
+        ({"overlap_frames": 9}, "multiple of 8"),
+    ],
+)
+def test_what_a_model_says_of_itself_must_be_possible(said: dict, told: str, tmp_path: Path):
+    usual = json.loads((Path(aftermath.__file__).parent / "nano" / "aftermath.json").read_text())
+    (tmp_path / "aftermath.json").write_text(json.dumps(usual | said))
+    with pytest.raises(WeightsError, match=told):
+        manner_of(tmp_path)
+
+
+@pytest.mark.long
+def test_a_compiled_model_paints_the_same(clip: Path, model: Path, tmp_path: Path):
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("no compiler on this machine")
+    blocks: list[str] = []
+    torch._dynamo.reset()
+    compiled = CogVideoXBlock.compile
+
+    def seen(block, *args, **more):
+        blocks.append(type(block).__name__)
+        return compiled(block, *args, **more)
+
+    pictures = []
+    for compiles in (False, True):
+        chosen = dataclasses.replace(SMALL, model=str(model), compile=compiles, fast=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(CogVideoXBlock, "compile", seen)
+            aftermath.remove(clip, tmp_path / f"{compiles}.mkv", boxes=[BOX], prompt="a", options=chosen)
+        pictures.append(np.stack([frame.rgb() for frame in read_frames(tmp_path / f"{compiles}.mkv")]))
+    assert blocks == ["CogVideoXBlock"] * 2
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1
 
 
 KEYS = {"_void_options", "segment", "reason"}

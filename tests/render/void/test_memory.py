@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra void is not installed")
 
+from safetensors.torch import save_file  # noqa: E402
 from tiny import CASES, golden, pipeline, save_tiny_model  # noqa: E402
 
 from aftermath.config import Memory, Quantize  # noqa: E402
@@ -61,17 +62,42 @@ def test_where_memory_is_not_enough_less_is_taken_and_told():
         return str(placement.device)
 
     full = Placement(Memory.FULL, CARD, torch.bfloat16)
-    assert on_less(full, attempt, told.append)[0] == "cpu"
+    assert on_less(full, PUBLISHED, attempt, told.append)[0] == "cpu"
     assert tried == [Memory.FULL, Memory.OFFLOAD, Memory.LOW, Memory.CPU]
     assert [line.rpartition(" ")[2] for line in told] == ["offload", "low", "cpu"]
 
 
-def test_where_no_mode_is_enough_it_says_what_would_be():
+def test_what_falls_to_the_processor_is_stored_as_there_by_choice():
+    """Not in half the numbers where there is room for all: the film would be another."""
+
+    def attempt(placement: Placement) -> Placement:
+        if placement.mode is not Memory.CPU:
+            raise torch.OutOfMemoryError
+        return placement
+
+    card = Placement(Memory.LOW, CARD, torch.bfloat16)
+    found, _ = on_less(card, 1000, attempt, lambda line: None)
+    assert found == choose(Memory.CPU, Quantize.NONE, 1000, PICTURE, device=CPU)
+    assert found.storage is None
+
+
+def test_another_error_is_no_lack_of_memory():
     def attempt(placement: Placement) -> None:
-        raise MemoryError
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        on_less(Placement(Memory.FULL, CARD, torch.bfloat16), PUBLISHED, attempt, lambda line: None)
+
+
+@pytest.mark.parametrize("lack", [MemoryError(), None], ids=["python's", "torch's"])
+def test_where_no_mode_is_enough_it_says_what_would_be(lack: Exception | None):
+    def attempt(placement: Placement) -> None:
+        if lack:
+            raise lack
+        torch.empty(2**62, dtype=torch.uint8)  # no machine has so much: a RuntimeError in torch's own words
 
     with pytest.raises(OutOfMemory, match="--quantize fp8"):
-        on_less(Placement(Memory.CPU, CPU, torch.float32), attempt, lambda line: None)
+        on_less(Placement(Memory.CPU, CPU, torch.float32), PUBLISHED, attempt, lambda line: None)
 
 
 @pytest.mark.parametrize(("storage", "off"), [(torch.bfloat16, 0.01), (torch.float8_e4m3fn, 0.06)])
@@ -114,6 +140,9 @@ def test_a_prompt_is_encoded_once_and_kept(tmp_path: Path, monkeypatch: pytest.M
     for path, other in zip(kept, reversed(kept), strict=True):
         other.with_suffix(".other").rename(path)
     assert torch.equal(prompt_embeddings(model, ["a red ball"])[0], empty)
+    for path in kept:  # of another model, or another program
+        save_file({"embeds": torch.zeros(1, 226, 8)}, path)
+    assert torch.equal(prompt_embeddings(model, ["a red ball"])[0], first)
     kept[0].write_bytes(b"half a file")
     kept[1].write_bytes(b"")
     assert torch.equal(prompt_embeddings(model, ["a red ball"])[0], first)

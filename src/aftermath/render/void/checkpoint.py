@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from aftermath.errors import InputError, WeightsError
+from aftermath.media.runs import digest
 from aftermath.models import BASE, VOID, Progress, located, pass_file
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.weights import Tensor, check_finite, find_shards, read_header
 
 __all__ = [
+    "MANNER_FILE",
     "SECOND_PASS",
     "fetch_weights",
     "load_pipeline",
@@ -32,8 +35,13 @@ __all__ = [
     "num_weights",
     "reads_words",
     "text_encoder_files",
+    "text_width",
     "vae_config",
+    "weights_identity",
 ]
+
+MANNER_FILE = "aftermath.json"
+"""What a model says of itself; see `published`."""
 
 SECOND_PASS = "transformer_pass2"
 """Folder of the second pass's weights in a saved `VoidPipeline` that has them; it shares everything else."""
@@ -44,6 +52,8 @@ _EXPANDED = "patch_embed.proj.weight"
 _COLUMNS = 128  # input columns of one part of the joint input: 16 channels x 2x2x2
 _PARTS = 3  # noisy latents, mask, video; the base model has one channel for its mask, VOID a part
 _NAMED = 4  # keys an error names
+_HASH = re.compile(r"[0-9a-f]{64}")
+_SMALL_BYTES = 100_000_000  # read whole within a second
 _SOLVERS: dict[int, Any] = {1: DDIMScheduler, 2: CogVideoXDDIMScheduler}
 
 
@@ -139,8 +149,13 @@ def reads_words(model: str | Path = BASE, *, offline: bool = False) -> bool:
 
 def no_words(model: str | Path, *, offline: bool = False) -> torch.Tensor:
     """What a model without a text encoder is given in place of a prompt: one token of zeros, (1, 1, D)."""
+    return torch.zeros(1, 1, text_width(model, offline=offline))
+
+
+def text_width(model: str | Path = BASE, *, offline: bool = False) -> int:
+    """Numbers that the transformer of ``model`` reads for each token of a text."""
     config = _json(located(model, offline=offline) / "transformer" / "config.json")
-    return torch.zeros(1, 1, int(config["text_embed_dim"]))
+    return int(config["text_embed_dim"])
 
 
 def text_encoder_files(model: str | Path = BASE, *, offline: bool = False) -> list[Path]:
@@ -158,6 +173,25 @@ def fetch_weights(
         located(model, offline=offline, progress=progress), pass_number, None, offline, progress
     ):
         read_header(file)  # a second pass that is half there is told before the first has painted for an hour
+
+
+def weights_identity(
+    model: str | Path = BASE, pass_numbers: Sequence[int] = (1,), *, offline: bool = False
+) -> list[str]:
+    """What tells the weights of ``model`` from others that lie in the same place later: for each file its content's
+    hash, or of a large one that the hub did not name by it, its size and time."""
+    folder = located(model, offline=offline)
+    painters = [file for number in pass_numbers for file in _painter(folder, number, None, offline)]
+    said = [path for path in (folder / MANNER_FILE, folder / "vae" / "config.json") if path.is_file()]
+    return [_identity(path) for path in [*painters, *find_shards(folder / "vae", _DIFFUSERS), *said]]
+
+
+def _identity(path: Path) -> str:
+    stored = path.resolve()  # the hub's cache links to what it names by its hash
+    if _HASH.fullmatch(stored.name):
+        return stored.name
+    status = stored.stat()
+    return digest(stored) if status.st_size < _SMALL_BYTES else f"{status.st_size} {status.st_mtime_ns}"
 
 
 def num_weights(model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False) -> int:

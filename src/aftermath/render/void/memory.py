@@ -21,7 +21,23 @@ if TYPE_CHECKING:
 
     from aftermath.render.void.pipeline import VoidPipeline
 
-__all__ = ["Placement", "available_bytes", "choose", "free", "keep_freed", "on_less", "place", "shrink"]
+__all__ = [
+    "NO_ROOM",
+    "Placement",
+    "available_bytes",
+    "choose",
+    "free",
+    "keep_freed",
+    "lacks_memory",
+    "on_less",
+    "place",
+    "shrink",
+]
+
+NO_ROOM = (
+    "the VOID model needs more memory than this machine has; try --quantize fp8, a smaller --model-width-px and "
+    "--model-height-px, or --engine draft"
+)
 
 _T = TypeVar("_T")
 
@@ -33,6 +49,7 @@ _WORK_BYTES_PX = (
 _ROOM = 0.9  # of what is free; the rest is lost between blocks
 _SMALL_BYTES = 1_000_000_000
 _EXACT = ("patch_embed", "norm", "time_embedding", "proj_out")  # small, and the picture hangs on them
+_SAID = ("out of memory", "not enough memory", "allocate memory")  # by torch, where it has no class for it
 _LESS = {Memory.FULL: Memory.OFFLOAD, Memory.OFFLOAD: Memory.LOW, Memory.LOW: Memory.CPU}
 
 
@@ -182,32 +199,34 @@ def place(pipe: VoidPipeline, placement: Placement) -> None:
 
 
 def on_less(
-    placement: Placement, attempt: Callable[[Placement], _T], warn: Callable[[str], None]
+    placement: Placement, num_weights: int, attempt: Callable[[Placement], _T], warn: Callable[[str], None]
 ) -> tuple[_T, Placement]:
     """``attempt`` with ``placement``, and where the memory is not enough with the next smaller one.
 
-    Raises `OutOfMemory` where none is left.
+    ``num_weights``: see `choose`. Raises `OutOfMemory` where none is left.
     """
     while True:
         try:
             return attempt(placement), placement
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
             less = _LESS.get(placement.mode)
             if less is None:
-                raise OutOfMemory(
-                    "the VOID model needs more memory than this machine has; try --quantize fp8, a smaller "
-                    "--model-width-px and --model-height-px, or --engine draft"
-                ) from error
+                raise OutOfMemory(NO_ROOM) from error
         warn(f"the memory was not enough for --memory {placement.mode}: going on with {less}")
         free()
-        placement = _on(less, placement)
+        if less is Memory.CPU:
+            placement = _on_cpu(placement.quantize, num_weights, None)
+        else:
+            placement = replace(placement, mode=less)
 
 
-def _on(mode: Memory, placement: Placement) -> Placement:
-    if mode is not Memory.CPU:
-        return replace(placement, mode=mode)
-    storage = torch.float8_e4m3fn if placement.quantize is Quantize.FP8 else torch.bfloat16
-    return Placement(mode, torch.device("cpu"), torch.float32, storage, placement.quantize)
+def lacks_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the memory was not enough; on a processor torch says so in words alone."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
 
 
 def keep_freed() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftermath.errors import WeightsError
+from aftermath.core.geometry import valid_length
+from aftermath.errors import InputError, WeightsError
 from aftermath.models import BASE, located
+from aftermath.render.void.checkpoint import MANNER_FILE
 from aftermath.render.void.conditioning import MaskLevels
+from aftermath.render.void.windows import windows
 
 __all__ = ["MANNER_FILE", "PUBLISHED", "Manner", "PassManner", "manner_of", "write_manner"]
-
-MANNER_FILE = "aftermath.json"
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,31 @@ def manner_of(model: str | Path = BASE, *, offline: bool = False) -> Manner:
             )
             for one in said["passes"]
         )
-        return Manner(
+        manner = Manner(
             (int(height), int(width)),
             int(said["window_frames"]),
             int(said["overlap_frames"]),
             int(said["least_frames"]),
             passes,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check(manner)
+        return manner
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise WeightsError(f"{place}: not what a model says of itself ({error})") from error
+
+
+def _check(manner: Manner) -> None:
+    """Raise `ValueError` or `InputError` where no model can run so."""
+    if any(side < 16 or side % 16 for side in manner.size):
+        raise ValueError(f"a size of {manner.size}, which must be multiples of 16")
+    if manner.least_frames != valid_length(manner.least_frames):
+        raise ValueError(f"least_frames {manner.least_frames}, which must be 8k+5")
+    if not manner.passes or [one.number for one in manner.passes] != list(range(1, len(manner.passes) + 1)):
+        raise ValueError("passes, which must be 1, or 1 and 2")
+    for one in manner.passes:
+        if one.steps < 1 or not math.isfinite(one.guidance):
+            raise ValueError(f"pass {one.number} with {one.steps} steps and guidance {one.guidance}")
+    windows(10**6, manner.window_frames, manner.overlap_frames)
 
 
 def write_manner(manner: Manner, folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from aftermath.config import Focus, Guide, Memory, Quantize
 from aftermath.core import Box, Level
 from aftermath.core.geometry import valid_length
-from aftermath.errors import InputError
+from aftermath.errors import InputError, OutOfMemory
 from aftermath.models import BASE
 from aftermath.render.base import Job, Progress, Rendered
 from aftermath.render.void.checkpoint import load_pipeline, num_weights, reads_words, vae_config
@@ -32,21 +32,32 @@ from aftermath.render.void.frames import (
     source_frame,
 )
 from aftermath.render.void.guide import draft_guide
-from aftermath.render.void.memory import Placement, available_bytes, choose, free, on_less, place, shrink
+from aftermath.render.void.memory import (
+    NO_ROOM,
+    Placement,
+    available_bytes,
+    choose,
+    free,
+    lacks_memory,
+    on_less,
+    place,
+    shrink,
+)
 from aftermath.render.void.noise import Motion, motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import Manner, PassManner, manner_of
 from aftermath.render.void.text import prompt_embeddings
+from aftermath.scene.optical_flow import Flow, dis_flow
 from aftermath.scene.raft import best_flow
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["Settings", "VoidRenderer"]
+__all__ = ["Settings", "VoidRenderer", "check_settings"]
 
 _LONGEST = 197  # frames: what is longer is padded to no more than its next valid length
 _GUIDE_STEPS = 20  # what the draft counts for
-_SEEDS = 0x9E3779B97F4A7C15  # apart: what starts the latents must not be what is laid on the video
+_SEEDS = 0x9E3779B97F4A7C15  # apart: what starts each pass and what is laid on the video must not be the same noise
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,7 @@ class _Run:
 
     manner: Manner
     placement: Placement
+    num_weights: int
     vae: AutoencoderKLCogVideoX | None = None
     video_latents: torch.Tensor | None = None
 
@@ -181,22 +193,27 @@ class VoidRenderer:
     def __init__(self, settings: Settings, *, keep: bool = False) -> None:
         self._settings, self._keep = settings, keep
         self._kept: dict[int, tuple[Placement, VoidPipeline]] = {}
-        if settings.guide is Guide.DRAFT and settings.passes == 2:
-            raise InputError(
-                "guide draft with two passes", "it stands in for the first pass", "leave --passes away"
-            )
 
     def render(self, job: Job, progress: Progress) -> Rendered:
         """Paint the whole clip at the model's size, then hand it out frame by frame at the source's.
 
         A clip of another length is padded as the weights met it, and the padding left out again. What is padded,
         however long, goes through the model in overlapping windows; frames are encoded and decoded in a stream, so
-        that only latents lie in memory. Raises `WeightsError` where there are no weights, `OutOfMemory` where no mode
-        fits.
+        that only latents lie in memory. Raises `InputError` as `check_settings` does, `WeightsError` where there are
+        no weights, `OutOfMemory` where no mode fits.
         """
+        try:
+            return self._rendered(job, progress)
+        except (RuntimeError, MemoryError) as error:  # of what no memory mode is about: text, motion, noise
+            if not lacks_memory(error):
+                raise
+            raise OutOfMemory(NO_ROOM) from error
+
+    def _rendered(self, job: Job, progress: Progress) -> Rendered:
         settings = self._settings
         model = settings.model or BASE
         manner = manner_of(model, offline=settings.offline)
+        check_settings(settings, manner)
         view = _View.of(job, settings, manner)
         passes = tuple(self._asked(one) for one in _passes(manner, settings))
         guided = _GUIDE_STEPS if settings.guide is Guide.DRAFT else 0
@@ -211,19 +228,23 @@ class VoidRenderer:
             job.warn(f"{model} reads no words: the prompt changes nothing")
         if reads and not job.prompt:
             job.warn("no --prompt: the VOID model paints better when told what is seen without the object")
+        weights = num_weights(model, passes[0].number, offline=settings.offline)
         if self._kept:  # what lies there takes of the memory that the choice would go by
             (placement, pipe), *_ = self._kept.values()
             pipe.vae.disable_tiling()
-            run = _Run(manner, placement, pipe.vae)
+            run = _Run(manner, placement, weights, pipe.vae)
         else:
-            weights = num_weights(model, passes[0].number, offline=settings.offline)
-            run = _Run(manner, choose(settings.memory, settings.quantize, weights, picture_px))
-        motion, latents = self._guided(job, view, steps), None
+            placement = choose(settings.memory, settings.quantize, weights, picture_px)
+            run = _Run(manner, placement, weights)
+        flow, measured_by = dis_flow, ""
+        if guided or len(passes) > 1:  # a file of weights that is damaged is told before a pass was painted
+            flow, measured_by = best_flow(run.placement.device, job.warn)
+        motion, latents = self._guided(job, view, steps, flow), None
         for one in passes:
             if latents is not None:
-                motion = motion_of(_pictures(self._decoded(run, latents, job, steps)), best_flow())
+                motion = motion_of(_pictures(self._decoded(run, latents, job, steps)), flow)
             with steps.timed("noise"):
-                generator = torch.Generator().manual_seed(job.seed)
+                generator = _generator(job.seed, 2)
                 side = latent_px(vae_config(model, offline=settings.offline))
                 noise = (
                     None
@@ -246,6 +267,7 @@ class VoidRenderer:
             "quantize": str(settings.quantize),
             "fast": settings.fast,
             "guide": str(settings.guide),
+            "motion_by": measured_by,
             "seconds": steps.seconds,
         }
         assert latents is not None
@@ -262,12 +284,12 @@ class VoidRenderer:
             one, steps=self._settings.steps or usual, guidance=self._settings.guidance or one.guidance
         )
 
-    def _guided(self, job: Job, view: _View, steps: _Steps) -> Motion | None:
+    def _guided(self, job: Job, view: _View, steps: _Steps, flow: Flow) -> Motion | None:
         """The motion that the first pass to run follows; None where it starts from noise that follows nothing."""
         if self._settings.guide is not Guide.DRAFT:
             return None
         with steps.timed("guide"):
-            guide = draft_guide(job, view.size, view.box, steps.scaled(_GUIDE_STEPS), best_flow())
+            guide = draft_guide(job, view.size, view.box, steps.scaled(_GUIDE_STEPS), flow)
         return ((guide.flow(a, b), guide.flow(b, a)) for a, b in pairwise(view.places.tolist()))
 
     def _paint(
@@ -301,7 +323,7 @@ class VoidRenderer:
                     pipe.register_modules(transformer=None)  # the VAE goes on alone
                 free()  # where all stays too: what one clip frees lies in pieces that the next cannot use
 
-        latents, run.placement = on_less(run.placement, attempt, job.warn)
+        latents, run.placement = on_less(run.placement, run.num_weights, attempt, job.warn)
         return latents
 
     def _taken(self, one: PassManner, run: _Run) -> VoidPipeline | None:
@@ -348,7 +370,7 @@ class VoidRenderer:
             hurry(pipe, reuse=placement.mode is not Memory.LOW)
         if settings.compile:
             if placement.mode in (Memory.FULL, Memory.CPU) and placement.storage is None:
-                pipe.transformer.compile_repeated_blocks()
+                _compile(pipe.transformer)
             else:
                 job.warn(
                     f"--compile is left out: weights that are moved or unpacked ({placement.mode}) are not"
@@ -369,10 +391,10 @@ class VoidRenderer:
         with steps.timed("encode"):
             mask = pipe.mask_latents(steps.counted(view.quadmask(job)), one.levels)
             if run.video_latents is None:  # the second pass sees the same clip
-                apart = torch.Generator().manual_seed((job.seed + _SEEDS) % 2**63)
-                run.video_latents = pipe.video_latents(steps.counted(view.video(job)), apart).cpu()
+                chunks = steps.counted(view.video(job))
+                run.video_latents = pipe.video_latents(chunks, _generator(job.seed, 1)).cpu()
         if noise is None:
-            noise = pipe.draw_latents(tuple(mask.shape), torch.Generator().manual_seed(job.seed))
+            noise = pipe.draw_latents(tuple(mask.shape), _generator(job.seed, 0))
         with steps.timed("denoise"):
             return pipe.denoise(
                 noise,
@@ -388,7 +410,8 @@ class VoidRenderer:
 
     @torch.no_grad()
     def _decoded(self, run: _Run, latents: torch.Tensor, job: Job, steps: _Steps) -> Iterator[torch.Tensor]:
-        """The frames of latents, (3, h, w) in [0, 1] on the CPU; in tiles where the memory asks for it."""
+        """The frames of latents, (3, h, w) in [0, 1] on the CPU; in tiles, and on the processor, where the memory asks
+        for it."""
         vae = run.vae
         assert vae is not None
         vae.to(run.placement.device)  # type: ignore[arg-type]
@@ -400,12 +423,42 @@ class VoidRenderer:
                     yield frame
                     shown += 1
                 return
-            except torch.OutOfMemoryError:
-                if vae.use_tiling:
+            except (RuntimeError, MemoryError) as error:
+                if not lacks_memory(error):
                     raise
-            job.warn("the memory was not enough to decode whole pictures: going on in tiles")
+                if vae.use_tiling and vae.device.type == "cpu":
+                    raise OutOfMemory(NO_ROOM) from error
+            if vae.use_tiling:
+                job.warn("the memory was not enough to decode on the card: going on with the processor")
+                torch.nn.Module.to(vae, torch.device("cpu"), torch.float32)
+            else:
+                job.warn("the memory was not enough to decode whole pictures: going on in tiles")
+                vae.enable_tiling()
             free()
-            vae.enable_tiling()
+
+
+def check_settings(settings: Settings, manner: Manner) -> None:
+    """Raise `InputError` where a model of such a ``manner`` cannot run so, or not on this machine."""
+    if settings.guide is Guide.DRAFT and settings.passes == 2:
+        raise InputError(
+            "guide draft with two passes", "it stands in for the first pass", "leave --passes away"
+        )
+    _passes(manner, settings)
+    choose(settings.memory, settings.quantize, 0, 0)
+
+
+def _generator(seed: int, what: int) -> torch.Generator:
+    """On the processor, so that a seed gives the same film on every card; another one for each use of a seed."""
+    return torch.Generator().manual_seed((seed + what * _SEEDS) % 2**63)
+
+
+def _compile(transformer: Any) -> None:
+    """Compile a block once for all of them (regional compilation). Where that cannot be done it runs as it is."""
+    import torch._dynamo
+
+    torch._dynamo.config.suppress_errors = True  # no compiler on this machine, say
+    for block in transformer.transformer_blocks:
+        block.compile()
 
 
 def _passes(manner: Manner, settings: Settings) -> tuple[PassManner, ...]:

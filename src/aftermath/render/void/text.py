@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,8 +19,9 @@ from aftermath.render.void.checkpoint import (
     no_words,
     reads_words,
     text_encoder_files,
+    text_width,
 )
-from aftermath.render.void.memory import available_bytes, free
+from aftermath.render.void.memory import available_bytes, free, lacks_memory
 from aftermath.render.void.pipeline import encode_texts
 
 __all__ = ["cache_folder", "prompt_embeddings"]
@@ -46,11 +48,14 @@ def prompt_embeddings(
     files = text_encoder_files(model, offline=offline)
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     folder = folder or cache_folder()
-    places = {text: folder / f"{key_of(encoder=identity, text=text)}.safetensors" for text in texts}
-    known = {text: kept for text, place in places.items() if (kept := _kept(place)) is not None}
+    device, dtype = _where(files)
+    keys = {text: key_of(encoder=identity, text=text, dtype=str(dtype)) for text in texts}
+    places = {text: folder / f"{key}.safetensors" for text, key in keys.items()}
+    width = text_width(model, offline=offline)
+    known = {text: kept for text, place in places.items() if (kept := _kept(place, width)) is not None}
     missing = [text for text in places if text not in known]
     if missing:
-        for text, embeds in zip(missing, _encoded(model, missing, files, offline, warn), strict=True):
+        for text, embeds in zip(missing, _encoded(model, missing, device, dtype, offline, warn), strict=True):
             known[text] = embeds
             with contextlib.suppress(OSError):  # a home that cannot be written costs time, not the film
                 places[text].parent.mkdir(parents=True, exist_ok=True)
@@ -64,28 +69,53 @@ def cache_folder() -> Path:
     return Path(base) / "aftermath" / "prompts"
 
 
-def _kept(place: Path) -> torch.Tensor | None:
-    """What was kept; None where nothing was, or nothing that can be read."""
+def _kept(place: Path, width: int) -> torch.Tensor | None:
+    """What was kept; None where nothing was, or nothing that can be read or is embeddings of a text."""
     try:
-        return load_file(place)["embeds"]
+        embeds = load_file(place)["embeds"]
     except (OSError, SafetensorError, KeyError):
         return None
+    fits = embeds.ndim == 3 and len(embeds) == 1 and embeds.shape[-1] == width
+    return embeds if fits and bool(torch.isfinite(embeds).all()) else None
+
+
+def _where(files: list[Path]) -> tuple[torch.device, torch.dtype]:
+    """On a card that has room for the encoder, else on the CPU, there in float32 if that has room."""
+    size = sum(file.stat().st_size for file in files)
+    card, cpu = torch.device("cuda"), torch.device("cpu")
+    if torch.cuda.is_available() and available_bytes(card) > size + _ROOM_BYTES:
+        return card, torch.bfloat16
+    return cpu, torch.float32 if available_bytes(cpu) > 3 * size else torch.bfloat16
 
 
 def _encoded(
-    model: str | Path, texts: list[str], files: list[Path], offline: bool, warn: Callable[[str], None]
+    model: str | Path,
+    texts: list[str],
+    device: torch.device,
+    dtype: torch.dtype,
+    offline: bool,
+    warn: Callable[[str], None],
 ) -> list[torch.Tensor]:
-    """On a card that has room for it, else on the CPU, there in float32 if that has room."""
-    size = sum(file.stat().st_size for file in files)
-    cpu = torch.device("cpu")
-    device = torch.device("cuda") if torch.cuda.is_available() else cpu
-    if device.type == "cuda" and available_bytes(device) < size + _ROOM_BYTES:
-        device = cpu
-    roomy = device.type == "cpu" and available_bytes(cpu) > 3 * size
-    dtype = torch.float32 if roomy else torch.bfloat16
+    """On ``device``; on the CPU where that has not the room after all."""
     tokenizer, encoder = load_text_encoder(model, dtype=dtype, offline=offline)
-    encoder.to(device)  # type: ignore[arg-type]
-    embeds = [encode_texts(tokenizer, encoder, [text], warn).cpu() for text in texts]
+
+    try:
+        embeds = _through(tokenizer, encoder, texts, device, warn)
+    except (RuntimeError, MemoryError) as error:
+        if device.type == "cpu" or not lacks_memory(error):
+            raise
+        embeds = None
+    if embeds is None:  # what the failed try held is free by now
+        free()
+        embeds = _through(tokenizer, encoder, texts, torch.device("cpu"), warn)
     del encoder
     free()
     return embeds
+
+
+def _through(
+    tokenizer: Any, encoder: Any, texts: list[str], device: torch.device, warn: Callable[[str], None]
+) -> list[torch.Tensor]:
+    """One text at a time, on ``device``."""
+    encoder.to(device)
+    return [encode_texts(tokenizer, encoder, [text], warn).cpu() for text in texts]
