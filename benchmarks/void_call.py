@@ -196,7 +196,7 @@ def arrange(pipe: Any, call: Call) -> Any:
     memory.place(pipe, placement)
     if "fast" in extras:
         importlib.import_module("aftermath.render.void.fast").hurry(pipe, reuse=mode != "low")
-    return renderer._best_attention(placement.device)
+    return renderer.best_attention(placement.device)
 
 
 def inputs(call: Call) -> dict[str, torch.Tensor]:

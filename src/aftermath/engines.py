@@ -12,7 +12,7 @@ from aftermath.models import BASE, complete, has_card, here, how_to_fetch
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
-    from aftermath.render.void.renderer import Settings
+    from aftermath.render.void.settings import Settings
 
 __all__ = ["build_renderer", "choose_engine", "fetch_weights", "missing"]
 
@@ -67,7 +67,7 @@ def _check_void(options: RemoveOptions) -> None:
     folder = here(model)
     from aftermath.render.void import checkpoint
     from aftermath.render.void.published import PUBLISHED, manner_of
-    from aftermath.render.void.renderer import check_settings
+    from aftermath.render.void.settings import check_settings
 
     check_settings(_settings(options), manner_of(model) if folder else PUBLISHED)
     if folder and not any((folder / name).is_file() for name in ("model_index.json", checkpoint.MANNER_FILE)):
@@ -111,7 +111,7 @@ def build_renderer(engine: Engine, options: RemoveOptions, *, keep: bool = False
 
 def _settings(options: RemoveOptions) -> Settings:
     """What of ``options`` the model's renderer reads."""
-    from aftermath.render.void.renderer import Settings
+    from aftermath.render.void.settings import Settings
 
     return Settings(
         model=options.model,

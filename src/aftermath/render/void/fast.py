@@ -14,10 +14,7 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 if TYPE_CHECKING:
     from aftermath.render.void.pipeline import VoidPipeline
 
-__all__ = ["FAST_STEPS", "hurry"]
-
-FAST_STEPS = {1: 10, 2: 15}
-"""Steps of each pass, where 30 and 50 were published."""
+__all__ = ["hurry"]
 
 _THRESHOLD = 0.08
 

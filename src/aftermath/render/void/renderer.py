@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from aftermath.config import Focus, Guide, Memory, Quantize
-from aftermath.core import Box, Level
-from aftermath.core.geometry import valid_length
-from aftermath.errors import InputError, OutOfMemory
+from aftermath.config import Guide, Memory, Quantize
+from aftermath.errors import OutOfMemory
 from aftermath.models import BASE
 from aftermath.render.base import Job, Progress, Rendered
 from aftermath.render.void.checkpoint import load_pipeline, num_weights, reads_words, vae_config
-from aftermath.render.void.conditioning import latent_frames, latent_px
+from aftermath.render.void.conditioning import latent_px
 from aftermath.render.void.decode import decoded_chunks
-from aftermath.render.void.encode import chunk_lengths
-from aftermath.render.void.frames import (
-    focus_box,
-    model_quadmask,
-    model_size,
-    model_video,
-    padded,
-    padded_indices,
-    source_frame,
-)
+from aftermath.render.void.frames import source_frame
 from aftermath.render.void.guide import draft_guide
 from aftermath.render.void.memory import (
     NO_ROOM,
@@ -46,132 +34,20 @@ from aftermath.render.void.memory import (
 from aftermath.render.void.noise import Motion, motion_of, warp_noise
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import Manner, PassManner, manner_of
+from aftermath.render.void.settings import Settings, check_settings, passes_of
+from aftermath.render.void.steps import Steps
 from aftermath.render.void.text import prompt_embeddings
+from aftermath.render.void.view import View
 from aftermath.scene.optical_flow import Flow, dis_flow
 from aftermath.scene.raft import best_flow
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["Settings", "VoidRenderer", "check_settings"]
+__all__ = ["VoidRenderer", "best_attention"]
 
-_LONGEST = 197  # frames: what is longer is padded to no more than its next valid length
 _GUIDE_STEPS = 20  # what the draft counts for
 _SEEDS = 0x9E3779B97F4A7C15  # apart: what starts each pass and what is laid on the video must not be the same noise
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may choose; 0 and an empty name stand for what was published, or for what ``model`` says of itself.
-
-    ``size``: (height, width) that a clip is painted at, turned for one that stands upright.
-    """
-
-    model: str = ""
-    passes: int = 1
-    steps: int = 0
-    guidance: float = 0.0
-    size: tuple[int, int] = (0, 0)
-    focus: Focus = Focus.AUTO
-    guide: Guide = Guide.NONE
-    memory: Memory = Memory.AUTO
-    quantize: Quantize = Quantize.NONE
-    fast: bool = False
-    compile: bool = False
-    offline: bool = False
-
-
-@dataclass(frozen=True)
-class _View:
-    """What the model sees of a clip: ``box`` of each frame, at ``size`` (h, w), ``num`` frames at their ``places``."""
-
-    box: Box
-    size: tuple[int, int]
-    num: int
-    places: np.ndarray
-
-    @classmethod
-    def of(cls, job: Job, settings: Settings, manner: Manner) -> _View:
-        width, height = job.clip.source_width, job.clip.source_height
-        asked = (settings.size[0] or manner.size[0], settings.size[1] or manner.size[1])
-        size = model_size(width, height, asked)
-        box = Box(0, 0, width, height)
-        if settings.focus is Focus.AUTO:
-            box = focus_box((levels != Level.KEEP for levels in job.quadmask), size, width, height)
-        num = len(job.quadmask)
-        # the published padding makes short clips as long as the window; the fast way does without
-        least = valid_length(num) if settings.fast else manner.least_frames
-        return cls(box, size, num, padded_indices(num, least, valid_length(max(num, _LONGEST))))
-
-    @property
-    def lengths(self) -> list[int]:
-        """Frames that the VAE reads at a time."""
-        return chunk_lengths(len(self.places))
-
-    @property
-    def latents(self) -> int:
-        """Of the padded clip."""
-        return latent_frames(len(self.places))
-
-    def video(self, job: Job) -> Iterator[torch.Tensor]:
-        """Chunks (1, 3, n, h, w) in [0, 1]."""
-        frames = padded(model_video(job.source(), self.size, self.box), self.num, self.places)
-        return (chunk.movedim(0, 1)[None] for chunk in self._chunks(frames))
-
-    def quadmask(self, job: Job) -> Iterator[torch.Tensor]:
-        """Chunks (1, n, h, w) of the four levels."""
-        frames = padded(model_quadmask(job.quadmask_source(), self.size, self.box), self.num, self.places)
-        return (chunk[None] for chunk in self._chunks(frames))
-
-    def _chunks(self, frames: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-        for length in self.lengths:
-            yield torch.stack(list(islice(frames, length)))
-
-
-class _Steps:
-    """Progress and time of a run whose parts are counted as they come."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, *_: Any) -> None:
-        self._done = min(self._done + 1, self._total)
-        self._progress(self._done, self._total)
-
-    def scaled(self, count: int) -> Progress:
-        """The progress of work that counts for ``count`` steps."""
-        begun = self._done
-
-        def tell(done: int, total: int) -> None:
-            while self._done - begun < done * count // max(1, total):
-                self()
-
-        return tell
-
-    def rewind(self, done: int) -> None:
-        """What was done after ``done`` is done again."""
-        self._done = done
-
-    @property
-    def done(self) -> int:
-        """Steps so far."""
-        return self._done
-
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Add the time of what is inside to a part of the run."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - started, 2)
-
-    def counted(self, chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """The same chunks, each a step."""
-        for chunk in chunks:
-            yield chunk
-            self()
 
 
 @dataclass
@@ -214,10 +90,10 @@ class VoidRenderer:
         model = settings.model or BASE
         manner = manner_of(model, offline=settings.offline)
         check_settings(settings, manner)
-        view = _View.of(job, settings, manner)
-        passes = tuple(self._asked(one) for one in _passes(manner, settings))
+        view = View.of(job, settings, manner)
+        passes = passes_of(manner, settings)
         guided = _GUIDE_STEPS if settings.guide is Guide.DRAFT else 0
-        steps = _Steps(progress, guided + _num_steps(view, passes))
+        steps = Steps(progress, guided + _num_steps(view, passes))
         with steps.timed("text"):
             wanted, other = prompt_embeddings(
                 model, [job.prompt, ""], offline=settings.offline, warn=job.warn
@@ -275,16 +151,7 @@ class VoidRenderer:
         width, height = job.clip.source_width, job.clip.source_height
         return Rendered((source_frame(frame, view.box, width, height) for frame in frames), report)
 
-    def _asked(self, one: PassManner) -> PassManner:
-        """A pass with what the user chose."""
-        from aftermath.render.void.fast import FAST_STEPS
-
-        usual = FAST_STEPS[one.number] if self._settings.fast else one.steps
-        return replace(
-            one, steps=self._settings.steps or usual, guidance=self._settings.guidance or one.guidance
-        )
-
-    def _guided(self, job: Job, view: _View, steps: _Steps, flow: Flow) -> Motion | None:
+    def _guided(self, job: Job, view: View, steps: Steps, flow: Flow) -> Motion | None:
         """The motion that the first pass to run follows; None where it starts from noise that follows nothing."""
         if self._settings.guide is not Guide.DRAFT:
             return None
@@ -296,11 +163,11 @@ class VoidRenderer:
         self,
         one: PassManner,
         job: Job,
-        view: _View,
+        view: View,
         run: _Run,
         noise: torch.Tensor | None,
         embeds: torch.Tensor,
-        steps: _Steps,
+        steps: Steps,
     ) -> torch.Tensor:
         """One pass, in the smallest memory mode that it takes: latents (1, T', C, h, w), on the CPU."""
         begun = steps.done
@@ -311,7 +178,7 @@ class VoidRenderer:
             pipe = self._taken(one, run) or self._ready(one, job, run, steps)
             stays = False
             try:
-                with _best_attention(placement.device):
+                with best_attention(placement.device):
                     latents = self._denoised(pipe, one, job, view, run, noise, embeds, steps)
                 stays = self._stays(pipe, placement)
                 if stays:
@@ -346,7 +213,7 @@ class VoidRenderer:
         size = sum(value.nbytes for value in pipe.transformer.parameters())
         return placement.quantize is Quantize.NONE and available_bytes(torch.device("cpu")) > 2 * size
 
-    def _ready(self, one: PassManner, job: Job, run: _Run, steps: _Steps) -> VoidPipeline:
+    def _ready(self, one: PassManner, job: Job, run: _Run, steps: Steps) -> VoidPipeline:
         """The pipeline of a pass, where and how the memory mode says."""
         settings, placement = self._settings, run.placement
         with steps.timed("load"):
@@ -382,11 +249,11 @@ class VoidRenderer:
         pipe: VoidPipeline,
         one: PassManner,
         job: Job,
-        view: _View,
+        view: View,
         run: _Run,
         noise: torch.Tensor | None,
         embeds: torch.Tensor,
-        steps: _Steps,
+        steps: Steps,
     ) -> torch.Tensor:
         with steps.timed("encode"):
             mask = pipe.mask_latents(steps.counted(view.quadmask(job)), one.levels)
@@ -409,7 +276,7 @@ class VoidRenderer:
             ).cpu()
 
     @torch.no_grad()
-    def _decoded(self, run: _Run, latents: torch.Tensor, job: Job, steps: _Steps) -> Iterator[torch.Tensor]:
+    def _decoded(self, run: _Run, latents: torch.Tensor, job: Job, steps: Steps) -> Iterator[torch.Tensor]:
         """The frames of latents, (3, h, w) in [0, 1] on the CPU; in tiles, and on the processor, where the memory asks
         for it."""
         vae = run.vae
@@ -437,16 +304,6 @@ class VoidRenderer:
             free()
 
 
-def check_settings(settings: Settings, manner: Manner) -> None:
-    """Raise `InputError` where a model of such a ``manner`` cannot run so, or not on this machine."""
-    if settings.guide is Guide.DRAFT and settings.passes == 2:
-        raise InputError(
-            "guide draft with two passes", "it stands in for the first pass", "leave --passes away"
-        )
-    _passes(manner, settings)
-    choose(settings.memory, settings.quantize, 0, 0)
-
-
 def _generator(seed: int, what: int) -> torch.Generator:
     """On the processor, so that a seed gives the same film on every card; another one for each use of a seed."""
     return torch.Generator().manual_seed((seed + what * _SEEDS) % 2**63)
@@ -461,15 +318,6 @@ def _compile(transformer: Any) -> None:
         block.compile()
 
 
-def _passes(manner: Manner, settings: Settings) -> tuple[PassManner, ...]:
-    """Those that are run. Raises `InputError` where the model has not so many."""
-    if settings.passes > len(manner.passes) or (settings.guide is Guide.DRAFT and len(manner.passes) < 2):
-        raise InputError(
-            f"{settings.model} has no second pass", "it must be one with two", "leave --passes away"
-        )
-    return manner.passes[1:] if settings.guide is Guide.DRAFT else manner.passes[: settings.passes]
-
-
 def _frames(chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
     for chunk in chunks:
         yield from (chunk[0].float() / 2 + 0.5).clamp(0, 1).cpu().unbind(1)
@@ -481,13 +329,13 @@ def _pictures(frames: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
         yield (frame * 255).byte().permute(1, 2, 0).numpy()
 
 
-def _num_steps(view: _View, passes: tuple[PassManner, ...]) -> int:
+def _num_steps(view: View, passes: tuple[PassManner, ...]) -> int:
     """A chunk through the VAE, or a step of the solver, each counts as one."""
     encoded, decoded = len(view.lengths), 1 + view.latents // 2
     return encoded + sum(encoded + one.steps + decoded for one in passes)
 
 
-def _best_attention(device: torch.device) -> Any:
+def best_attention(device: torch.device) -> Any:
     """The fastest attention that the card has, in the order of their speed."""
     if device.type != "cuda":
         return nullcontext()
