@@ -17,7 +17,7 @@ from rich.console import Console
 
 ONE = """
 import json, resource, sys, torch
-from aftermath.models import located
+from aftermath.hub import located
 from aftermath.render.void.checkpoint import load_pipeline
 from aftermath.render.void.memory import keep_freed
 torch.set_num_threads(1)

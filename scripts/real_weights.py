@@ -32,9 +32,10 @@ from aftermath.config import Memory, Quantize
 from aftermath.core import Box, Level
 from aftermath.core.geometry import valid_length
 from aftermath.errors import AftermathError, InputError
+from aftermath.hub import fetch, verify
 from aftermath.media.masks import read_quadmask
 from aftermath.media.video import probe, read_frames, write_rgb_video
-from aftermath.models import BASE, VOID, fetch, here, pass_file, verify
+from aftermath.models import BASE, VOID, here, pass_file
 from aftermath.render.void import VoidPipeline
 from aftermath.render.void.checkpoint import fetch_weights, load_pipeline, num_weights
 from aftermath.render.void.frames import model_quadmask, model_video, padded_indices

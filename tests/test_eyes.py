@@ -16,7 +16,8 @@ import pytest
 from aftermath import eyes
 from aftermath.config import MaskOptions, SegmenterName
 from aftermath.errors import InputError, WeightsError
-from aftermath.models import DINO, SAM2, SAM3, ready
+from aftermath.hub import ready
+from aftermath.models import DINO, SAM2, SAM3
 from test_models import weights
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="the extra sam is not installed")
@@ -71,11 +72,11 @@ def test_a_model_is_ready_where_all_its_files_are_here_and_whole(cache: Path, tm
 def test_models_that_see_are_listed_verified_and_fetched_only_by_name(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from aftermath import models
+    from aftermath import hub, models
     from aftermath.cli import models as commands
 
     asked: list[str] = []
-    monkeypatch.setattr(models, "fetch", lambda name, **_: asked.append(name))
+    monkeypatch.setattr(hub, "fetch", lambda name, **_: asked.append(name))
     commands.download_command()
     assert asked == [models.BASE, models.VOID]
     fetched(cache, SAM2, "sam2_video", tokenizer=False)
@@ -161,7 +162,7 @@ def test_to_tell_who_finds_the_object_needs_no_torch(environment: dict[str, str]
     own = save(tmp_path / "own", "sam2_video", tokenizer=False)
     code = (
         "import sys\nfrom aftermath.config import MaskOptions\nfrom aftermath.eyes import *\n"
-        "from aftermath.models import SAM2, ready\n"
+        "from aftermath.hub import ready\nfrom aftermath.models import SAM2\n"
         f"assert ready({str(own)!r}) and not ready(SAM2)\n"
         f"assert choose_segmenter(MaskOptions(segmenter_model={str(own)!r}))[0] == 'sam2'\n"
         "assert choose_segmenter(MaskOptions())[0] == 'flow' and build_finder(MaskOptions()) is None\n"

@@ -12,8 +12,9 @@ import pytest
 
 from aftermath.counterfactual.film import write_pictures
 from aftermath.evaluate.pairs import find_pairs, load_pair, read_video
+from aftermath.hub import located
 from aftermath.media.masks import write_masks
-from aftermath.models import NANO, located
+from aftermath.models import NANO
 from conftest import Cli
 
 pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="the extra void is not installed")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, Guide, RemoveOptions
 from aftermath.errors import InputError, extra_needed
-from aftermath.models import BASE, complete, has_card, here, how_to_fetch
+from aftermath.hub import complete, how_to_fetch
+from aftermath.models import BASE, has_card, here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import MaskOptions, SegmenterName
 from aftermath.errors import InputError, extra_needed
-from aftermath.models import DINO, SAM2, SAM3, has_card, here, model_type, ready
+from aftermath.hub import ready
+from aftermath.models import DINO, SAM2, SAM3, has_card, here, model_type
 
 if TYPE_CHECKING:
     from aftermath.segment.base import Segmenter

@@ -30,7 +30,8 @@ _Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came 
 def list_command(to: _To = None, debug: _Debug = False) -> None:
     """Say which models there are, and which of them are on this machine, where, and how large."""
     with guarded(debug=debug):
-        from aftermath.models import KNOWN, NANO, located
+        from aftermath.hub import located
+        from aftermath.models import KNOWN, NANO
 
         folder = located(NANO)
         if folder.is_dir():
@@ -51,7 +52,8 @@ def download_command(
 ) -> None:
     """Fetch the weights; a download that was stopped goes on where it was."""
     with guarded(debug=debug):
-        from aftermath.models import KNOWN, fetch
+        from aftermath.hub import fetch
+        from aftermath.models import KNOWN
 
         for one in [name] if name else [model.name for model in KNOWN if model.standard]:
             if sys.stderr.isatty():
@@ -74,7 +76,7 @@ def verify_command(
 ) -> None:
     """Read all weights: sizes, headers, numbers that are none, and the hashes the hub gave."""
     with guarded(debug=debug):
-        from aftermath.models import verify
+        from aftermath.hub import verify
 
         for path, told in verify(folder):
             typer.echo(f"{path}: {told}")
@@ -82,7 +84,8 @@ def verify_command(
 
 def _where(name: str, to: Path | None) -> str:
     """How much of a model is on this machine, and where."""
-    from aftermath.models import VOID, begun, lacking, pass_file, present
+    from aftermath.hub import begun, lacking, present
+    from aftermath.models import VOID, pass_file
 
     files, came, missing = present(name, to), begun(name, to), lacking(name, to)
     size = sum(path.stat().st_size for path in files.values())

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from aftermath.errors import InputError, WeightsError
-from aftermath.models import located, model_type
+from aftermath.hub import located
+from aftermath.models import model_type
 from aftermath.weights import find_shards, read_header
 
 __all__ = ["best_device", "load_model", "load_processor", "opened"]

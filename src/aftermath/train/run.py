@@ -18,9 +18,10 @@ from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKL
 from aftermath.counterfactual import check_trainable
 from aftermath.errors import InputError, WeightsError
 from aftermath.evaluate.pairs import PairFiles, check_sizes, find_pairs, read_video
+from aftermath.hub import located
 from aftermath.media.files import explained
 from aftermath.media.runs import key_of
-from aftermath.models import BASE, located
+from aftermath.models import BASE
 from aftermath.render.void.checkpoint import SECOND_PASS, load_pipeline, load_vae
 from aftermath.render.void.conditioning import latent_px, video_pixels
 from aftermath.render.void.memory import keep_freed

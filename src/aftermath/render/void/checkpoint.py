@@ -18,9 +18,11 @@ from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMSchedule
 from safetensors import safe_open
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
+from aftermath.downloads import Progress
 from aftermath.errors import InputError, WeightsError
+from aftermath.hub import located
 from aftermath.media.runs import digest
-from aftermath.models import BASE, VOID, Progress, located, pass_file
+from aftermath.models import BASE, VOID, pass_file
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.weights import Tensor, check_finite, find_shards, read_header
 

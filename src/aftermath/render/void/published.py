@@ -10,7 +10,8 @@ from typing import Any
 
 from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError, WeightsError
-from aftermath.models import BASE, located
+from aftermath.hub import located
+from aftermath.models import BASE
 from aftermath.render.void.checkpoint import MANNER_FILE
 from aftermath.render.void.conditioning import MaskLevels
 from aftermath.render.void.windows import windows
