@@ -12,6 +12,7 @@ from aftermath.core.channels import channel_max, channel_mean, channel_min
 from aftermath.reason.kinematics import mask_centers
 from aftermath.scene.analyse import plate_in_frame
 from aftermath.scene.base import CameraKind, Scene
+from aftermath.scene.fineness import EDGE_PX, FINE_PX, fineness
 from aftermath.scene.membrane import membrane
 
 __all__ = ["find_artifacts", "still_artifacts"]
@@ -30,6 +31,7 @@ _OUTSIDE_PX = 21
 _LOOKS = 9  # frames of a rest that are compared
 _RESTLESS_LEVELS, _RESTLESS_NOISE = 4.0, 2.0  # of 255, and of the noise: what changes by more in most of them
 _RESTLESS_PX, _OFTEN_SOFT = 9, 0.2  # looked for in squares of this side; soft in so many frames of the rest
+_LEAST_ROUGH, _UNUSUAL = 0.08, 1.5  # fine structure: relative to the light, and to that of the surroundings
 _SHADE, _TINT = 0.07, 0.07  # relative: how much darker, or how much more of the object's colour
 
 
@@ -349,8 +351,8 @@ def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Shadow and glow round a thing in one picture: boolean (H, W).
 
     ``image`` uint8 (H, W, 3) RGB, ``mask`` boolean (H, W). The surroundings further out are continued smoothly
-    towards the object; what is evenly darker than that, or tinted by the object's own colour, touches the object and
-    fades before it reaches the surroundings, is its doing.
+    towards the object; what is evenly darker than that, or tinted by the object's own colour, touches the object,
+    fades before it reaches the surroundings and has no fine structure of its own, is its doing.
     """
     out = np.zeros_like(mask)
     box = Box.of_mask(mask)
@@ -368,10 +370,22 @@ def still_artifacts(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     most, mean = channel_max(ratio), channel_mean(ratio)
     shade, even = 1 - most, most - channel_min(ratio) < 0.25
     colored = ((ratio - mean[..., None]) * tint).sum(axis=-1) * (away < 0.7 * reach)
+    ring &= ~_rough(picture, expected, away >= reach)
     sure = ring & (((shade > _SHADE) & even) | (colored > _TINT))
     likely = ring & (((shade > 0.5 * _SHADE) & even) | (colored > 0.6 * _TINT))
     out[window] = _bounded(likely, sure, inside, away, reach)
     return out
+
+
+def _rough(picture: np.ndarray, expected: np.ndarray, surroundings: np.ndarray) -> np.ndarray:
+    """Where ``picture`` is not what is ``expected``, both float32 (H, W, 3), in another light: it has fine structure
+    beyond what the ``surroundings`` boolean (H, W) have themselves. Boolean (H, W)."""
+    grey = channel_mean(picture) + 3
+    own = fineness(grey / cv2.GaussianBlur(grey, (0, 0), FINE_PX))[surroundings]
+    usual = float(np.percentile(own, 80)) if own.size else 1.0
+    fine = fineness(grey / (channel_mean(expected) + 3))
+    rough = (fine > max(_LEAST_ROUGH, _UNUSUAL * usual)).astype(np.uint8)
+    return cv2.morphologyEx(rough, cv2.MORPH_OPEN, np.ones((EDGE_PX, EDGE_PX), np.uint8)) > 0
 
 
 def _common(smooth: np.ndarray, surroundings: np.ndarray) -> np.ndarray:

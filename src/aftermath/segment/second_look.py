@@ -13,6 +13,7 @@ import numpy as np
 
 from aftermath.ahead import at_once
 from aftermath.core import Box
+from aftermath.scene.fineness import EDGE_PX, FINE_PX, WINDOW_PX, fineness
 from aftermath.scene.plate import masked_median
 from aftermath.segment.colours import ColourModel, bins_of
 from aftermath.segment.cut import cut, edge_cost
@@ -31,7 +32,7 @@ _SHADOW = 1.8  # share by which a difference counts less that looks like a shado
 _ROUGH = 0.7
 _COMMON = 2e-3  # of the object's pixels: a colour that is its own
 _GREY, _LEVELS = np.full((1, 3), 1 / 3, np.float32), 3.0
-_FINE_PX, _WINDOW_PX, _EDGE_PX, _LEAST_ROUGH = 3, 9, 13, 0.02
+_LEAST_ROUGH = 0.02
 _CLOSE = 0.15  # of the object's size: so near a piece apart may be its own
 _ALIKE, _UNLIKELY = 0.3, -0.5  # log ratios of colours
 _PIECE = 0.01  # of the object's area: the least piece
@@ -127,17 +128,11 @@ def _rough(image: np.ndarray, behind: np.ndarray, noise: float) -> np.ndarray:
     """
     light, dark = (cv2.transform(picture.astype(np.float32), _GREY) + _LEVELS for picture in (image, behind))
     # what light does to a textured floor is uneven too
-    own = _fineness(dark / cv2.GaussianBlur(dark, (0, 0), _FINE_PX))
+    own = fineness(dark / cv2.GaussianBlur(dark, (0, 0), FINE_PX))
     least = np.maximum(np.maximum(_LEAST_ROUGH, 3 * noise / dark), own)
-    rough = (_fineness(light / dark) > least).astype(np.uint8)
-    cores = cv2.erode(rough, np.ones((_EDGE_PX, _EDGE_PX), np.uint8))
-    return cv2.dilate(cores, np.ones((_EDGE_PX - _WINDOW_PX + 1,) * 2, np.uint8)) > 0
-
-
-def _fineness(ratio: np.ndarray) -> np.ndarray:
-    """The root mean square of the fine structure round each pixel of ``ratio``, float32 (h, w)."""
-    fine = np.square(ratio - cv2.GaussianBlur(ratio, (0, 0), _FINE_PX))
-    return np.sqrt(np.maximum(cv2.blur(fine, (_WINDOW_PX, _WINDOW_PX)), 0))
+    rough = (fineness(light / dark) > least).astype(np.uint8)
+    cores = cv2.erode(rough, np.ones((EDGE_PX, EDGE_PX), np.uint8))
+    return cv2.dilate(cores, np.ones((EDGE_PX - WINDOW_PX + 1,) * 2, np.uint8)) > 0
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ class VoidRenderer:
             run = _Run(manner, placement, weights)
         flow, measured_by = dis_flow, ""
         if guided or len(passes) > 1:  # a file of weights that is damaged is told before a pass was painted
-            flow, measured_by = best_flow(run.placement.device, job.warn)
+            card = run.placement.device.type == "cuda"
+            flow, measured_by = best_flow("cuda" if card else "cpu", job.warn)
         motion, latents = self._guided(job, view, steps, flow), None
         for one in passes:
             if latents is not None:
