@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ class PairFiles:
     family: str
     about: dict[str, Any]
 
+    @cached_property
     def digest(self) -> str:
-        """Tells its three videos from others."""
+        """Tells its three videos from others. They are read for it once."""
         return key_of(videos=[digest(path) for path in (self.source, self.truth, self.mask)])
 
 

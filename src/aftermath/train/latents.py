@@ -47,7 +47,7 @@ class Latents:
         self, folder: Path, vae: AutoencoderKLCogVideoX, recipe: Recipe, pairs: Sequence[PairFiles]
     ) -> None:
         self._vae, self._recipe = vae, recipe
-        self._pairs = {pair.source: pair.digest() for pair in pairs}
+        self._pairs = {pair.source: pair.digest for pair in pairs}
         self._samples = [
             (pair, size, variant)
             for pair in pairs

@@ -94,7 +94,7 @@ def train(
             task = _painter(recipe, trained, held, str(model), kept, offline, tell)
     except WeightsError as error:  # here it is what the user gave that does not fit
         raise InputError(f"--model {model}" if model else "the published weights", str(error)) from error
-    identity = key_of(pairs=[(pair.name, pair.digest()) for pair in found], model=_named(model))
+    identity = key_of(pairs=[(pair.name, pair.digest) for pair in found], model=_named(model))
     begun = fit(task, recipe, folder, identity=identity, progress=progress)
     return Trained(folder / "model", recipe.steps, begun)
 
