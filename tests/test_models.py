@@ -279,15 +279,16 @@ def test_what_a_run_must_fetch_it_fetches_with_progress(hub_here: Hub, tmp_path:
     from aftermath.config import Engine, RemoveOptions
     from aftermath.engines import fetch_weights
 
-    vae = tmp_path / "base" / "vae"  # a base model without VOID's weights: those come from the hub
-    vae.mkdir(parents=True)
-    (vae / "diffusion_pytorch_model.safetensors").write_bytes(b"whatever")
+    own = ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
+    for part in own:  # a base model without VOID's weights: those come from the hub
+        (tmp_path / "base" / part).parent.mkdir(parents=True)
+        (tmp_path / "base" / part).write_bytes(b"whatever")
     told: list[tuple[int, int]] = []
     options = RemoveOptions(model=str(tmp_path / "base"), passes=2)
     known = fetch_weights(Engine.VOID, options, lambda done, total: told.append((done, total)))
     blobs = {path.name for path in (tmp_path / "hub").rglob("blobs/*")}
     assert (
-        len(known) == 3 and set(known[:2]) <= blobs
+        len(known) == 4 and set(known[:2]) <= blobs
     )  # the hub's own hashes; of the small file its content's
     sizes = [len(hub_here.files[name]) for name in (LARGE, "void_pass2.safetensors")]
     assert [total for done, total in told if done == total] == sizes

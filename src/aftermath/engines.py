@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from aftermath.config import Engine, Guide, RemoveOptions
 from aftermath.errors import InputError, extra_needed
-from aftermath.hub import complete, how_to_fetch
-from aftermath.models import BASE, has_card, here
+from aftermath.hub import complete, how_to_fetch, located
+from aftermath.models import BASE, VOID, has_card, here
 
 if TYPE_CHECKING:
     from aftermath.render.base import Renderer
@@ -65,7 +65,15 @@ def _check_void(options: RemoveOptions) -> None:
     """Refuse what VOID cannot do here before a clip is analysed for nothing, as far as it can be known without the
     network. Raises `InputError`, `WeightsError`."""
     model = options.model or BASE
+    if model == VOID:
+        raise InputError(
+            f"model {VOID}",
+            "it must be the base model, to which VOID's weights are added by themselves",
+            f"leave --model away, or name a folder that holds both; {how_to_fetch(_passes(options))}",
+        )
     folder = here(model)
+    if folder is None and options.offline:
+        located(model, offline=True)  # what is not here is told now
     from aftermath.render.void import checkpoint
     from aftermath.render.void.published import PUBLISHED, manner_of
     from aftermath.render.void.settings import check_settings

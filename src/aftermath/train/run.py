@@ -23,7 +23,7 @@ from aftermath.media.files import explained
 from aftermath.media.runs import key_of
 from aftermath.models import BASE
 from aftermath.render.void.checkpoint import SECOND_PASS, load_pipeline, load_vae
-from aftermath.render.void.conditioning import latent_px, video_pixels
+from aftermath.render.void.conditioning import latent_frames, latent_px, video_pixels
 from aftermath.render.void.memory import keep_freed
 from aftermath.render.void.pipeline import VoidPipeline
 from aftermath.render.void.published import MANNER_FILE, Manner, manner_of, write_manner
@@ -277,8 +277,13 @@ def _manner(recipe: Recipe, source: Path) -> Manner:
     passes[recipe.pass_number] = replace(usual, levels=recipe.levels)
     if not ours:
         return replace(known, passes=tuple(passes.values()))
+    fitting = 8 * ((latent_frames(recipe.num_frames) - 2) // 2)  # an overlap is shorter than its window
     return replace(
-        known, size=recipe.sizes[-1], window_frames=recipe.num_frames, passes=tuple(passes.values())
+        known,
+        size=recipe.sizes[-1],
+        window_frames=recipe.num_frames,
+        overlap_frames=min(known.overlap_frames, max(0, fitting)),
+        passes=tuple(passes.values()),
     )
 
 

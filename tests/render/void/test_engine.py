@@ -179,7 +179,9 @@ def test_the_draft_guides_the_second_pass_alone(clip: Path, model: Path, tmp_pat
         ({"memory": Memory.LOW}, "graphics card"),
         ({"quantize": Quantize.INT4}, "quant"),
         ({"guide": Guide.DRAFT, "passes": 2}, "first pass"),
-        ({"model": "nano", "passes": 2}, "no second pass"),
+        ({"model": "nano", "passes": 2}, "no second pass.*leave --passes away"),
+        ({"model": "nano", "guide": Guide.DRAFT}, "no second pass.*leave --guide away"),
+        ({"model": "netflix/void-model"}, "must be the base model"),
         ({"model_width_px": 70}, "multiple of 16"),
         ({"model_width_px": 16_000_000}, "4096"),
     ],
@@ -213,6 +215,9 @@ def test_weights_that_changed_are_painted_with_anew(clip: Path, model: Path, tmp
     second, reused = painted()
     assert not reused
     assert second != first
+    path = own / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"beta_end": 0.02}))
+    assert painted()[1] is False
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,12 @@ def call(pipe: VoidPipeline | None = None, **changes: Any) -> VoidPipelineOutput
         ({"video": clip(6)}, "8k[+]5"),
         ({"video": clip()[..., :40]}, "multiples of 16"),
         ({"video": clip().numpy()}, "video of type ndarray"),
-        ({"video": clip() * 2}, "divide by 255"),
+        ({"video": clip() * 2}, "divide bytes by 255"),
+        ({"prompt_embeds": [1.0]}, "prompt_embeds of type list"),
+        ({"latents": [1.0]}, "latents of type list"),
+        ({"prompt_embeds": None, "prompt": 3}, "must be a text"),
+        ({"prompt_embeds": None, "prompt": []}, "0 prompts for 1"),
+        ({"guidance_scale": "6"}, "guidance_scale 6"),
         ({"video": (clip() * 255).byte()}, "uint8: it must be float"),
         ({"video": clip()[:0], "quadmask": mask()[:0]}, "batch"),
         ({"quadmask": mask() // 3}, "quadmask with the values"),
@@ -107,6 +112,33 @@ def test_a_vae_that_decodes_to_no_numbers_is_told():
     assert call(pipe).latents.isfinite().all()
     with pytest.raises(WeightsError, match="VAE decodes to numbers that are none"):
         call(pipe, output_type="pt")
+
+
+def test_a_chunk_may_be_asked_for_twice():
+    """By whoever calls the VAE's own modules: what they remember is theirs, after ours went through it too."""
+    model, latents = vae(), torch.randn((1, 16, 4, 4, 6), generator=torch.Generator().manual_seed(0))
+    decode(model, latents.transpose(1, 2))
+    with torch.no_grad():
+        _, cache = model.decoder(latents[:, :, :2])
+        first, second = (model.decoder(latents[:, :, 2:], conv_cache=cache)[0] for _ in range(2))
+    assert first.equal(second)
+
+
+def test_what_is_compiled_is_diffusers_own():
+    model, latents = vae(), torch.randn((1, 16, 2, 4, 6), generator=torch.Generator().manual_seed(0))
+    decode(model, latents.transpose(1, 2))
+    with torch.no_grad():
+        expected = model.decoder(latents)[0]
+        found = torch.compile(model.decoder, backend="aot_eager")(latents)[0]
+    assert (found - expected).abs().max() < 1e-5
+
+
+def test_frames_are_not_rounded_to_the_models_type():
+    pipe = pipeline()
+    torch.nn.Module.to(pipe.vae, torch.bfloat16)
+    frames = call(pipe, output_type="pt").frames
+    assert frames is not None and frames.dtype is torch.float32
+    assert not frames.requires_grad and not pipe.decoded(call().latents).requires_grad
 
 
 def test_windows_need_not_overlap():
@@ -184,10 +216,10 @@ def test_what_the_page_says_runs(tmp_path: Path):
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     save_tiny_model(tmp_path)
     for theirs, ours in (
-        ("load_pipeline(", f"load_pipeline({str(tmp_path)!r}, offline=True, "),
+        ("= load_pipeline(", f"= load_pipeline({str(tmp_path)!r}, offline=True, "),
         ("enable_model_cpu_offload()", 'enable_model_cpu_offload(device="cpu")'),
         ("num_inference_steps=50", "num_inference_steps=2"),
-        ("    generator=torch", "    num_inference_steps=2,\n    generator=torch"),
+        ('    "an empty table",\n', '    "an empty table",\n    num_inference_steps=2,\n'),
     ):
         assert theirs in code
         code = code.replace(theirs, ours)

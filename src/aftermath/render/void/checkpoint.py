@@ -54,6 +54,12 @@ _EXPANDED = "patch_embed.proj.weight"
 _COLUMNS = 128  # input columns of one part of the joint input: 16 channels x 2x2x2
 _PARTS = 3  # noisy latents, mask, video; the base model has one channel for its mask, VOID a part
 _NAMED = 4  # keys an error names
+_CONFIGS = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "transformer/config.json",
+    "vae/config.json",
+)
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SMALL_BYTES = 100_000_000  # read whole within a second
 _SOLVERS: dict[int, Any] = {1: DDIMScheduler, 2: CogVideoXDDIMScheduler}
@@ -95,6 +101,9 @@ def load_pipeline(
     if pass_number not in (1, 2):
         raise InputError(f"pass {pass_number}", "it must be 1 or 2")
     folder = located(model, offline=offline, revision=revision)
+    config = _transformer_config(
+        folder / "transformer"
+    )  # what is no model is told before weights are fetched for it
     painter = _painter(folder, pass_number, weights, offline)
     text = text and reads_words(model, offline=offline)
     vae_files = [] if vae is not None else find_shards(folder / "vae", _DIFFUSERS)
@@ -103,11 +112,7 @@ def load_pipeline(
         for path in [*painter, *vae_files, *text_files]:
             check_finite(path)
     with init_empty_weights(include_buffers=False):
-        transformer = _built(
-            CogVideoXTransformer3DModel.from_config,
-            _transformer_config(folder / "transformer"),
-            folder / "transformer",
-        )
+        transformer = _built(CogVideoXTransformer3DModel.from_config, config, folder / "transformer")
     _fill(transformer, painter, dtype, base=folder / "transformer")
     if vae is None:
         vae = _vae(folder, vae_files, dtype)
@@ -184,8 +189,10 @@ def weights_identity(
     hash, or of a large one that the hub did not name by it, its size and time."""
     folder = located(model, offline=offline)
     painters = [file for number in pass_numbers for file in _painter(folder, number, None, offline)]
-    said = [path for path in (folder / MANNER_FILE, folder / "vae" / "config.json") if path.is_file()]
-    return [_identity(path) for path in [*painters, *find_shards(folder / "vae", _DIFFUSERS), *said]]
+    said = [folder / MANNER_FILE, *(folder / part for part in _CONFIGS)]
+    texts = text_encoder_files(model, offline=offline) if reads_words(model, offline=offline) else []
+    files = [*painters, *find_shards(folder / "vae", _DIFFUSERS), *texts, *said]
+    return [_identity(path) for path in files if path.is_file()]
 
 
 def _identity(path: Path) -> str:
@@ -215,8 +222,9 @@ def _painter(
     if weights is not None:
         return find_shards(located(weights, offline=offline), own)
     if index.get("_class_name") == VoidPipeline.__name__:
-        second = pass_number == 2 and (folder / SECOND_PASS).is_dir()
-        if not second:
+        both = (folder / SECOND_PASS).is_dir()
+        second = pass_number == 2 and both
+        if not both:
             _check_pass(folder, index, pass_number)
         return find_shards(folder / (SECOND_PASS if second else "transformer"), _DIFFUSERS)
     if (folder / own[0]).is_file() or (folder / f"{own[0]}.index.json").is_file():

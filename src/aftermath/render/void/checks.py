@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -11,7 +12,16 @@ from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError, WeightsError
 from aftermath.render.void.conditioning import MaskLevels, check_quadmask, latent_px
 
-__all__ = ["check_clip", "check_embeds", "check_finite", "check_generators", "check_run", "mask_levels_of"]
+__all__ = [
+    "check_clip",
+    "check_embeds",
+    "check_finite",
+    "check_generators",
+    "check_run",
+    "check_texts",
+    "mask_levels_of",
+    "patch_px",
+]
 
 _PARTS = 3  # noisy latents, mask, video
 
@@ -37,9 +47,12 @@ def check_clip(video: torch.Tensor, quadmask: torch.Tensor, side: int) -> None:
         raise InputError(
             f"a picture of {width}x{height}", f"width and height must be multiples of {side}", "resize it"
         )
-    if not bool(torch.isfinite(video).all()) or float(video.min()) < 0 or float(video.max()) > 1:
+    low, high = float(video.min()), float(video.max())
+    if not bool(torch.isfinite(video).all()) or low < 0 or high > 1:
         raise InputError(
-            "a video with values outside [0, 1] or NaN", "they must lie in [0, 1]", "divide by 255"
+            f"a video with values from {low:.3g} to {high:.3g}",
+            "they must lie in [0, 1] and be numbers",
+            "divide bytes by 255, take (x + 1) / 2 of [-1, 1], clamp what a resize overshot",
         )
     if not isinstance(quadmask, torch.Tensor):
         raise InputError(
@@ -55,9 +68,9 @@ def check_clip(video: torch.Tensor, quadmask: torch.Tensor, side: int) -> None:
 def check_run(pipe: Any, num_inference_steps: int, guidance_scale: float, output_type: str) -> None:
     """Numbers of a call, and whether the model of ``pipe`` is one of VOID. Raises `InputError`, `WeightsError`."""
     most = int(pipe.scheduler.config.num_train_timesteps)
-    if not isinstance(num_inference_steps, int) or not 1 <= num_inference_steps <= most:
+    if not isinstance(num_inference_steps, Integral) or not 1 <= num_inference_steps <= most:
         raise InputError(f"{num_inference_steps} steps", f"it must be a whole number from 1 to {most}")
-    if not math.isfinite(guidance_scale):
+    if not isinstance(guidance_scale, Real) or not math.isfinite(guidance_scale):
         raise InputError(f"guidance_scale {guidance_scale}", "it must be a number", "1 does without guidance")
     if output_type not in ("pt", "latent"):
         raise InputError(f"output_type {output_type!r}", "it must be pt or latent")
@@ -87,7 +100,7 @@ def check_finite(given: torch.Tensor | None, shape: tuple[int, ...], name: str) 
     """A tensor of a user's own, of ``shape``. Raises `InputError`."""
     if given is None:
         return
-    if tuple(given.shape) != shape:
+    if not isinstance(given, torch.Tensor) or tuple(given.shape) != shape:
         raise InputError(_told(given, name), f"its shape must be {shape}")
     if not bool(torch.isfinite(given).all()):
         raise InputError(f"{name} with NaN or infinity", "it must be numbers")
@@ -95,11 +108,19 @@ def check_finite(given: torch.Tensor | None, shape: tuple[int, ...], name: str) 
 
 def check_embeds(embeds: torch.Tensor, batch: int, width: int, name: str) -> None:
     """Embeddings of a prompt, (1 or ``batch``, tokens, ``width``). Raises `InputError`."""
-    if embeds.ndim != 3 or embeds.shape[-1] != width:
+    if not isinstance(embeds, torch.Tensor) or embeds.ndim != 3 or embeds.shape[-1] != width:
         raise InputError(_told(embeds, f"{name}_embeds"), f"its shape must be (batch, 226, {width})")
     if len(embeds) not in (1, batch):
         raise InputError(f"{len(embeds)} {name}s for {batch} clips", "it must be one, or one for each clip")
     check_finite(embeds, tuple(embeds.shape), f"{name}_embeds")
+
+
+def check_texts(texts: list[str], batch: int, name: str) -> None:
+    """Texts, one or one for each clip. Raises `InputError`."""
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{name} {texts!r}", "it must be a text, or a list of texts")
+    if len(texts) not in (1, batch):
+        raise InputError(f"{len(texts)} {name}s for {batch} clips", "it must be one, or one for each clip")
 
 
 def mask_levels_of(value: MaskLevels | str) -> MaskLevels:

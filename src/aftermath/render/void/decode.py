@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aftermath.errors import WeightsError
-from aftermath.render.void.lean import lean
+from aftermath.render.void.lean import lean, recycled
 from aftermath.render.void.tiles import in_tiles
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
     """The frames of one latent, then of two at a time: (B, 3, 1 or 8 or 4, H, W). Memory does not grow with length.
 
     Where the VAE's tiling is on and the picture larger than a tile, each chunk is decoded in tiles. Gradients flow
-    where the caller has them on.
+    where the caller has them on, so to paint it wants ``torch.no_grad()`` round it.
     """
     ready(vae)
     z = latents.transpose(1, 2) / vae.config["scaling_factor"]
@@ -42,7 +42,8 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
     def decode_tile(tile: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
         if vae.post_quant_conv is not None:
             tile = vae.post_quant_conv(tile)
-        frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
+        with recycled():
+            frames, caches[place] = vae.decoder(tile, conv_cache=caches.get(place))
         return frames
 
     doublers, device, dtype = _doublers(vae), work_device(vae), vae.dtype

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aftermath.render.void.decode import ready, work_device
+from aftermath.render.void.lean import recycled
 from aftermath.render.void.tiles import in_tiles
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def encoded_chunks(vae: AutoencoderKLCogVideoX, chunks: Iterable[torch.Tensor]) 
     caches: dict[tuple[int, int], Any] = {}
 
     def encode_tile(tile: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
-        moments, caches[place] = vae.encoder(tile, conv_cache=caches.get(place))
+        with recycled():
+            moments, caches[place] = vae.encoder(tile, conv_cache=caches.get(place))
         return moments if vae.quant_conv is None else vae.quant_conv(moments)
 
     for chunk in chunks:

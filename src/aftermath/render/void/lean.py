@@ -10,6 +10,8 @@ Convolutions over time take a few frames at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +29,33 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["lean"]
+__all__ = ["lean", "recycled"]
 
 _SLAB_BYTES = 32_000_000  # what a convolution over time reads at once: a processor is as fast with little
 _CARD_SLAB_BYTES = 256_000_000  # a card would read the frames before a short slab again and again
 
 Cache = dict[str, Any]
 """What convolutions remember of the chunk before, by their name in a block."""
+
+
+_recycling: ContextVar[bool] = ContextVar("recycling", default=False)
+
+
+@contextmanager
+def recycled() -> Iterator[None]:
+    """While it lasts what a convolution remembers of a chunk is written where what it remembered before lay: for
+    whoever asks for each chunk once, and keeps no memory of an earlier one."""
+    token = _recycling.set(True)
+    try:
+        yield
+    finally:
+        _recycling.reset(token)
+
+
+def _as_usual(inputs: torch.Tensor) -> bool:
+    """Whether diffusers' own way is taken: for gradients, and for what traces or casts its operations."""
+    traced = torch.compiler.is_compiling() or torch.is_autocast_enabled(inputs.device.type)
+    return torch.is_grad_enabled() or traced
 
 
 def lean(vae: AutoencoderKLCogVideoX) -> None:
@@ -56,7 +78,7 @@ def _resnet(
 ) -> tuple[torch.Tensor, Cache]:
     """A residual block. One whose last convolution is zero adds nothing to its shortcut, and is not computed: such is
     an encoder that is linear, as nano's."""
-    if torch.is_grad_enabled() or temb is not None or block.use_conv_shortcut:
+    if _as_usual(inputs) or temb is not None or block.use_conv_shortcut:
         return forward(inputs, temb, zq, conv_cache)
 
     def shortcut() -> torch.Tensor:
@@ -91,7 +113,7 @@ def _spatial_norm(
     """Norm and modulation of ``f`` (B, C, T, H, W) by ``zq`` (B, c, T', H', W'). A 1x1x1 convolution of what is
     enlarged by repeating is the convolution, enlarged; and it remembers nothing."""
     frames, latents = f.shape[2], zq.shape[2]
-    if torch.is_grad_enabled() or frames % latents or (frames > 1 and frames % 2):
+    if _as_usual(f) or frames % latents or (frames > 1 and frames % 2):
         return forward(f, zq, conv_cache)
     scale, shift = (
         functional.interpolate(conv.conv(zq), size=(latents, *f.shape[-2:]))[:, :, :, None]
@@ -111,7 +133,7 @@ def _causal_conv(
     """A convolution that sees the frames before, a few frames at a time: (B, C, T, H, W) to (B, C', T, H, W)."""
     conv, before = module.conv, module.time_kernel_size - 1
     stride = getattr(conv, "base_layer", conv).stride  # peft may have wrapped it
-    if torch.is_grad_enabled() or module.pad_mode == "replicate" or stride[0] != 1:
+    if _as_usual(inputs) or module.pad_mode == "replicate" or stride[0] != 1:
         return forward(inputs, conv_cache)
     if not before:
         return conv(inputs), None
@@ -127,8 +149,9 @@ def _causal_conv(
 
     result = _joined(parts(), frames)
     last = torch.cat([past[:, :, frames:], inputs[:, :, -before:]], dim=2)
-    # what the next chunk will want takes the place of what this one wanted
-    return result, last if conv_cache is None else conv_cache.copy_(last)
+    if conv_cache is None or not _recycling.get() or conv_cache.is_inference():
+        return result, last
+    return result, conv_cache.copy_(last)
 
 
 def _conv(conv: CogVideoXSafeConv3d, forward: Callable[..., Any], inputs: torch.Tensor) -> torch.Tensor:
@@ -136,12 +159,7 @@ def _conv(conv: CogVideoXSafeConv3d, forward: Callable[..., Any], inputs: torch.
     times as long, and unfolds what it reads 27 times."""
     padding = conv.padding
     known = inputs.device.type == "cpu" and inputs.dtype is torch.float32 and conv.padding_mode == "zeros"
-    if (
-        torch.is_grad_enabled()
-        or not known
-        or isinstance(padding, str)
-        or not torch.backends.mkldnn.is_available()
-    ):
+    if _as_usual(inputs) or not known or isinstance(padding, str) or not torch.backends.mkldnn.is_available():
         return forward(inputs)
     return torch.mkldnn_convolution(
         inputs, conv.weight, conv.bias, padding, conv.stride, conv.dilation, conv.groups
@@ -152,7 +170,7 @@ def _upsample(module: CogVideoXUpsample3D, forward: Callable[..., Any], inputs: 
     """Twice as high and wide, and twice as long where the module doubles time, frame by frame: the convolution sees
     each frame alone, so a frame that is shown twice is convolved once."""
     frames = inputs.shape[2]
-    if torch.is_grad_enabled() or (module.compress_time and frames > 1 and frames % 2):
+    if _as_usual(inputs) or (module.compress_time and frames > 1 and frames % 2):
         return forward(inputs)
     times = 2 if module.compress_time and frames > 1 else 1
     pictures = (functional.interpolate(frame, scale_factor=2.0) for frame in inputs.unbind(2))
@@ -166,7 +184,7 @@ def _downsample(
 ) -> torch.Tensor:
     """Half as high and wide, and where the module halves time the mean of each two frames, the first of an odd number
     alone; frame by frame."""
-    if torch.is_grad_enabled():
+    if _as_usual(inputs):
         return forward(inputs)
     frames = inputs.shape[2]
     if module.compress_time:

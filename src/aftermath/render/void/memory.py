@@ -189,12 +189,15 @@ def place(pipe: VoidPipeline, placement: Placement) -> None:
             pipe.transformer.to(device)
             return
         streams = device.type == "cuda"
+        size = sum(value.nbytes for value in pipe.transformer.parameters())
         pipe.transformer.enable_group_offload(
             onload_device=device,
             offload_type="block_level",
             num_blocks_per_group=1,
             use_stream=streams,
             record_stream=streams,
+            # pinned beforehand the weights lie in the machine's memory twice for a while
+            low_cpu_mem_usage=streams and available_bytes(torch.device("cpu")) < 2 * size,
         )
 
 

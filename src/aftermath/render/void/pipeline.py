@@ -42,7 +42,8 @@ class StepCallback(Protocol):
 
 @dataclass
 class VoidPipelineOutput(BaseOutput):
-    """``frames``: (B, 3, T, H, W) in [0, 1], None where decoding was skipped; ``latents``: (B, T', C, h, w), scaled."""
+    """``frames``: float32 (B, 3, T, H, W) in [0, 1], None where decoding was skipped; ``latents``: (B, T', C, h, w),
+    scaled."""
 
     frames: torch.Tensor | None
     latents: torch.Tensor
@@ -303,9 +304,9 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         """(B, 226, D) embeddings; see `encode_texts`."""
         if self.text_encoder is None or self.tokenizer is None:
             raise InputError(
-                "a prompt for a pipeline without its text encoder",
-                "it must be given as prompt_embeds",
-                "load the text encoder, or encode the prompt beforehand",
+                "a pipeline without a text encoder",
+                "what it paints must be given as prompt_embeds",
+                "load the text encoder; a model that has none, as nano, takes torch.zeros(1, 1, its text_embed_dim)",
             )
         texts = [prompt] if isinstance(prompt, str) else prompt
         told = functools.partial(warnings.warn, stacklevel=8)  # the line that called the pipeline
@@ -341,6 +342,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             raise InputError(f"{name} and {name}_embeds", "it must be one of the two")
         if embeds is None:
             texts = [prompt or ""] if isinstance(prompt, str | None) else prompt
+            checks.check_texts(texts, batch, name)
             if name == "prompt" and not all(text.strip() for text in texts):
                 warnings.warn(
                     "an empty prompt: the model paints better when told what is seen then", stacklevel=5
@@ -375,17 +377,18 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         negative, positive = prediction.chunk(2)
         return negative + guidance_scale * (positive - negative)
 
+    @torch.no_grad()
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Frames (B, 3, T, H, W) in [0, 1] of latents (B, T', C, h, w), one clip at a time."""
+        """Frames, float32 (B, 3, T, H, W) in [0, 1], of latents (B, T', C, h, w), one clip at a time."""
         frames: torch.Tensor | None = None
         for place, one in enumerate(latents):
             start = 0
             for chunk in decoded_chunks(self.vae, one[None].to(self.vae.dtype)):
                 if frames is None:  # filled as it comes, for a second film may not fit beside it
                     shape = (len(latents), 3, 4 * latents.shape[1] - 3, *chunk.shape[-2:])
-                    frames = chunk.new_empty(shape)
+                    frames = chunk.new_empty(shape, dtype=torch.float32)
                 stop = start + chunk.shape[2]
-                frames[place, :, start:stop] = chunk[0].div_(2).add_(0.5).clamp_(0, 1)
+                frames[place, :, start:stop] = (chunk[0].float() / 2 + 0.5).clamp_(0, 1)
                 start = stop
         assert frames is not None
         return frames

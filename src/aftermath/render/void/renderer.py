@@ -107,7 +107,6 @@ class VoidRenderer:
         weights = num_weights(model, passes[0].number, offline=settings.offline)
         if self._kept:  # what lies there takes of the memory that the choice would go by
             (placement, pipe), *_ = self._kept.values()
-            pipe.vae.disable_tiling()
             run = _Run(manner, placement, weights, pipe.vae)
         else:
             placement = choose(settings.memory, settings.quantize, weights, picture_px)
@@ -177,6 +176,7 @@ class VoidRenderer:
             steps.rewind(begun)
             run.placement = placement
             pipe = self._taken(one, run) or self._ready(one, job, run, steps)
+            pipe.vae.disable_tiling()  # where the pass before was decoded so: what is encoded has no seams
             stays = False
             try:
                 with best_attention(placement.device):
@@ -199,10 +199,15 @@ class VoidRenderer:
         if any(placement != run.placement for placement, _ in self._kept.values()):
             self._kept.clear()  # the memory was not enough for it
         _, pipe = self._kept.pop(one.number, (None, None))
+        if run.placement.quantize is not Quantize.NONE:
+            self._kept.clear()  # what is quantised is not moved, and there is no room for both
         for _, other in self._kept.values():
             other.transformer.to("cpu")
-        if pipe is not None and run.placement.quantize is Quantize.NONE:
-            pipe.to(run.placement.device)
+        if pipe is not None:
+            if run.placement.quantize is Quantize.NONE:
+                pipe.to(run.placement.device)
+            # where the last clip's decoding fell to the processor it lies there
+            torch.nn.Module.to(pipe.vae, run.placement.device, run.placement.dtype)
         return pipe
 
     def _stays(self, pipe: VoidPipeline, placement: Placement) -> bool:
@@ -237,12 +242,12 @@ class VoidRenderer:
 
             hurry(pipe, reuse=placement.mode is not Memory.LOW)
         if settings.compile:
-            if placement.mode in (Memory.FULL, Memory.CPU) and placement.storage is None:
-                _compile(pipe.transformer)
+            moved = placement.mode not in (Memory.FULL, Memory.CPU)
+            if moved or placement.storage is not None or placement.quantize is not Quantize.NONE:
+                why = f"moved (--memory {placement.mode})" if moved else "unpacked where they are used"
+                job.warn(f"--compile is left out: it is not for weights that are {why}")
             else:
-                job.warn(
-                    f"--compile is left out: weights that are moved or unpacked ({placement.mode}) are not"
-                )
+                _compile(pipe.transformer)
         return pipe
 
     def _denoised(

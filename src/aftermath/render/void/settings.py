@@ -12,7 +12,7 @@ from aftermath.render.void.published import Manner, PassManner
 __all__ = ["FAST_STEPS", "Settings", "check_settings", "passes_of"]
 
 FAST_STEPS = {1: 10, 2: 15}
-"""Steps of each pass with ``fast``, where 30 and 50 were published."""
+"""Steps of each pass with ``fast``, where 30 and 50 were published; a model made for fewer keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,15 @@ def check_settings(settings: Settings, manner: Manner) -> None:
 def passes_of(manner: Manner, settings: Settings) -> tuple[PassManner, ...]:
     """Those that are run, with what the user chose. Raises `InputError` where the model has not so many."""
     if settings.passes > len(manner.passes) or (settings.guide is Guide.DRAFT and len(manner.passes) < 2):
+        asked = "--guide" if settings.guide is Guide.DRAFT else "--passes"
         raise InputError(
-            f"{settings.model} has no second pass", "it must be one with two", "leave --passes away"
+            f"{settings.model} has no second pass", "it must be one with two", f"leave {asked} away"
         )
     chosen = manner.passes[1:] if settings.guide is Guide.DRAFT else manner.passes[: settings.passes]
     return tuple(
         replace(
             one,
-            steps=settings.steps or (FAST_STEPS[one.number] if settings.fast else one.steps),
+            steps=settings.steps or (min(FAST_STEPS[one.number], one.steps) if settings.fast else one.steps),
             guidance=settings.guidance or one.guidance,
         )
         for one in chosen
