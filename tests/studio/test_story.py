@@ -296,10 +296,12 @@ def test_with_the_keyboard_alone_on_a_small_window(
     page.keyboard.press("Enter")
     page.wait_for_selector(".picture[data-answered-ms]")
     window.shot("21-small-clicked")
+    page.wait_for_selector("#find:not(:disabled)")  # a key for a button that cannot be pressed does nothing
     page.keyboard.press("f")
     page.wait_for_selector(".thing")
     state = window.settled()
     assert {"stays", "vanishes"} == {one["action"] for one in state["affected"] if one["applied"]}
+    page.wait_for_selector("#make:not(:disabled)")
     page.keyboard.press("m")
     page.wait_for_selector("#studio input[name=view][value=wipe]:checked")
     assert window.settled()["result"]["fresh"]
