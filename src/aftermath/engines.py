@@ -75,11 +75,11 @@ def _check_void(options: RemoveOptions) -> None:
     if folder is None and options.offline:
         located(model, offline=True)  # what is not here is told now
     from aftermath.render.void import checkpoint
-    from aftermath.render.void.published import PUBLISHED, manner_of
+    from aftermath.render.void.published import MANNER_FILE, PUBLISHED, manner_of
     from aftermath.render.void.settings import check_settings
 
     check_settings(_settings(options), manner_of(model) if folder else PUBLISHED)
-    if folder and not any((folder / name).is_file() for name in ("model_index.json", checkpoint.MANNER_FILE)):
+    if folder and not any((folder / name).is_file() for name in ("model_index.json", MANNER_FILE)):
         checkpoint.text_encoder_files(model)  # what is no model at all, a clip or an empty folder, is told
 
 

@@ -36,9 +36,21 @@ from aftermath.weights import check_finite, replaced
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-__all__ = ["begun", "complete", "fetch", "how_to_fetch", "lacking", "located", "present", "ready", "verify"]
+__all__ = [
+    "begun",
+    "complete",
+    "fetch",
+    "how_to_fetch",
+    "identity_of",
+    "lacking",
+    "located",
+    "present",
+    "ready",
+    "verify",
+]
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_SMALL_BYTES = 100_000_000  # read whole within a second
 _EXTRA = extra_needed("the hub", "void")
 
 
@@ -315,6 +327,16 @@ def _recorded_hash(path: Path, folder: Path | None) -> str | None:
         lines = noted.read_text("utf-8").split() if noted.is_file() else []
         found = lines[1] if len(lines) > 1 else ""
     return found if _HASH.fullmatch(found) else None
+
+
+def identity_of(path: Path) -> str:
+    """What tells a file from another that lies in its place later: its content's hash, which in the hub's cache is its
+    name; of a large one elsewhere its size and time."""
+    known = _recorded_hash(path, None)
+    if known is not None:
+        return known
+    status = path.stat()
+    return sha256_of(path) if status.st_size < _SMALL_BYTES else f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _snapshot(name: str) -> Path | None:

@@ -8,10 +8,11 @@ from functools import cached_property, partial
 import cv2
 import numpy as np
 
-from aftermath.core import Action, AffectedObject, Box, Category, Clip, PathPoint, Plan
+from aftermath.core import Action, AffectedObject, Box, Category, Clip, Plan
 from aftermath.errors import InputError
 from aftermath.reason.artifacts import find_artifacts
 from aftermath.reason.base import Hint, Progress, Reasoning
+from aftermath.reason.entries import noun_of, source_box, source_path
 from aftermath.reason.events import CUT_PX, Cause, Event, Mover, find_event, measured
 from aftermath.reason.kinematics import fall_of, gaps, mask_centers
 from aftermath.reason.light import BLUR_PX, Light, colour_shares
@@ -260,13 +261,15 @@ class _View:
         path = self.path(mask, mover, event)
         thing = AffectedObject(
             id=name,
-            noun=self.noun(mask),
+            noun=noun_of(self.clip, mask),
             action=event.action,
             why=event.why,
             confidence=event.confidence,
             frames=(event.first, len(self.clip)),
-            box=self.source_box(mask, max(0, event.first - (event.action is Action.STAYS))),  # where it rests
-            path=self.source_path(path),
+            box=source_box(
+                self.clip, mask, max(0, event.first - (event.action is Action.STAYS))
+            ),  # where it rests
+            path=source_path(self.clip, self.scene.camera, path),
         )
         return _Finding(thing, mask, mover)
 
@@ -331,7 +334,7 @@ class _View:
             return finding
         before = np.full((len(self.clip), 2), np.nan)
         before[earlier:first] = finding.mover.centers[earlier:first]
-        path = self.source_path(before) + thing.path
+        path = source_path(self.clip, self.scene.camera, before) + thing.path
         return replace(finding, thing=replace(thing, frames=(earlier, thing.frames[1]), path=path))
 
     def drop(self, thing: np.ndarray, t: int) -> float:
@@ -366,7 +369,7 @@ class _View:
             confidence=0.8,
             frames=(int(frames[0]), int(frames[-1]) + 1),
             category=Category.VISUAL_ARTIFACT,
-            box=self.source_box(mask, int(frames[0])),
+            box=source_box(self.clip, mask, int(frames[0])),
         )
         self.cast = mask
         return [_Finding(thing, mask, self.measured(mask))]
@@ -447,34 +450,6 @@ class _View:
             name, mask, self.measured(mask), Event(Action.FALLS, self.support.first, why, confidence)
         )
 
-    def noun(self, mask: np.ndarray) -> str:
-        """A name a person understands: its colour."""
-        t = int(mask.sum(axis=(1, 2)).argmax())
-        color = np.median(self.clip.frames[t][mask[t]], axis=0)
-        return f"{_color_name(color)} thing"
-
-    def source_box(self, mask: np.ndarray, frame: int) -> Box | None:
-        """Its box in ``frame`` or the nearest frame that shows it, source pixels."""
-        seen = np.flatnonzero(mask.any(axis=(1, 2)))
-        if not seen.size:
-            return None
-        box = Box.of_mask(mask[seen[np.abs(seen - frame).argmin()]])
-        sx, sy = self.clip.scale
-        return box.scaled(1 / sx, 1 / sy) if box else None
-
-    def source_path(self, path: np.ndarray) -> tuple[PathPoint, ...]:
-        """Plate pixels (T, 2) as source pixels of each frame, as long as it is in or near the picture."""
-        sx, sy = self.clip.scale
-        points = []
-        for t in np.flatnonzero(np.isfinite(path[:, 0])):
-            x, y, w = np.linalg.inv(self.scene.camera.to_plate[t]) @ (*path[t], 1.0)
-            x, y = x / w / sx, y / w / sy
-            points.append(PathPoint(int(t), float(x), float(y)))
-            far = self.clip.source_width
-            if not (-far < x < 2 * far and -far < y < 2 * far):
-                break
-        return tuple(points)
-
 
 def _places(findings: list[_Finding]) -> list[np.ndarray]:
     """The masks of ``findings`` that are things, boolean (T, H, W) each."""
@@ -487,23 +462,3 @@ def _only_offered(finding: _Finding, doubt: str) -> _Finding:
     why = f"{thing.why}; {doubt}, so this is a guess"
     unsure = replace(thing, applied=False, why=why, confidence=min(thing.confidence, 0.4))
     return replace(finding, thing=unsure)
-
-
-def _color_name(rgb: np.ndarray) -> str:
-    pixel = np.clip(rgb, 0, 255).astype(np.uint8).reshape(1, 1, 3)
-    hue, saturation, value = (int(v) for v in cv2.cvtColor(pixel, cv2.COLOR_RGB2HSV)[0, 0])
-    if value < 45:
-        return "black"
-    if saturation < 45:
-        return "white" if value > 190 else "gray"
-    names = (
-        (8, "red"),
-        (20, "orange"),
-        (34, "yellow"),
-        (85, "green"),
-        (130, "blue"),
-        (155, "purple"),
-        (172, "pink"),
-    )
-    name = next((name for limit, name in names if hue < limit), "red")
-    return "brown" if name in ("red", "orange") and value < 150 and saturation < 190 else name

@@ -143,6 +143,10 @@ def test_a_prompt_is_encoded_once_and_kept(tmp_path: Path, monkeypatch: pytest.M
     for path in kept:  # of another model, or another program
         save_file({"embeds": torch.zeros(1, 226, 8)}, path)
     assert torch.equal(prompt_embeddings(model, ["a red ball"])[0], first)
+    with monkeypatch.context() as later:  # and is not encoded again because less memory is free than then
+        later.setattr("aftermath.render.void.text.available_bytes", lambda _: 0)
+        later.setattr("aftermath.render.void.text.load_text_encoder", lambda *_, **__: pytest.fail("encoded"))
+        assert torch.equal(prompt_embeddings(model, ["a red ball"])[0], first)
     kept[0].write_bytes(b"half a file")
     kept[1].write_bytes(b"")
     assert torch.equal(prompt_embeddings(model, ["a red ball"])[0], first)

@@ -110,7 +110,7 @@ def test_a_vae_that_decodes_to_no_numbers_is_told():
     with torch.no_grad():
         pipe.vae.decoder.conv_out.conv.weight.view(-1)[0] = float("nan")
     assert call(pipe).latents.isfinite().all()
-    with pytest.raises(WeightsError, match="VAE decodes to numbers that are none"):
+    with pytest.raises(WeightsError, match="the VAE gives numbers that are none"):
         call(pipe, output_type="pt")
 
 

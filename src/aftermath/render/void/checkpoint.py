@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,14 @@ from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from aftermath.downloads import Progress
 from aftermath.errors import InputError, WeightsError
-from aftermath.hub import located
-from aftermath.media.runs import digest
+from aftermath.hub import identity_of, located
 from aftermath.models import BASE, VOID, pass_file
+from aftermath.render.void.conditioning import JOINED_PARTS
 from aftermath.render.void.pipeline import VoidPipeline
+from aftermath.render.void.published import MANNER_FILE
 from aftermath.weights import Tensor, check_finite, find_shards, read_header
 
 __all__ = [
-    "MANNER_FILE",
     "SECOND_PASS",
     "fetch_weights",
     "load_pipeline",
@@ -42,9 +41,6 @@ __all__ = [
     "weights_identity",
 ]
 
-MANNER_FILE = "aftermath.json"
-"""What a model says of itself; see `published`."""
-
 SECOND_PASS = "transformer_pass2"
 """Folder of the second pass's weights in a saved `VoidPipeline` that has them; it shares everything else."""
 
@@ -52,7 +48,6 @@ _DIFFUSERS = ("diffusion_pytorch_model.safetensors",)
 _TRANSFORMERS = ("model.safetensors",)
 _EXPANDED = "patch_embed.proj.weight"
 _COLUMNS = 128  # input columns of one part of the joint input: 16 channels x 2x2x2
-_PARTS = 3  # noisy latents, mask, video; the base model has one channel for its mask, VOID a part
 _NAMED = 4  # keys an error names
 _CONFIGS = (
     "model_index.json",
@@ -60,8 +55,6 @@ _CONFIGS = (
     "transformer/config.json",
     "vae/config.json",
 )
-_HASH = re.compile(r"[0-9a-f]{64}")
-_SMALL_BYTES = 100_000_000  # read whole within a second
 _SOLVERS: dict[int, Any] = {1: DDIMScheduler, 2: CogVideoXDDIMScheduler}
 
 
@@ -101,9 +94,8 @@ def load_pipeline(
     if pass_number not in (1, 2):
         raise InputError(f"pass {pass_number}", "it must be 1 or 2")
     folder = located(model, offline=offline, revision=revision)
-    config = _transformer_config(
-        folder / "transformer"
-    )  # what is no model is told before weights are fetched for it
+    # what is no model is told before weights are fetched for it
+    config = _transformer_config(folder / "transformer")
     painter = _painter(folder, pass_number, weights, offline)
     text = text and reads_words(model, offline=offline)
     vae_files = [] if vae is not None else find_shards(folder / "vae", _DIFFUSERS)
@@ -185,22 +177,13 @@ def fetch_weights(
 def weights_identity(
     model: str | Path = BASE, pass_numbers: Sequence[int] = (1,), *, offline: bool = False
 ) -> list[str]:
-    """What tells the weights of ``model`` from others that lie in the same place later: for each file its content's
-    hash, or of a large one that the hub did not name by it, its size and time."""
+    """What tells the weights of ``model`` from others that lie in the same place later, see `identity_of`."""
     folder = located(model, offline=offline)
     painters = [file for number in pass_numbers for file in _painter(folder, number, None, offline)]
     said = [folder / MANNER_FILE, *(folder / part for part in _CONFIGS)]
     texts = text_encoder_files(model, offline=offline) if reads_words(model, offline=offline) else []
     files = [*painters, *find_shards(folder / "vae", _DIFFUSERS), *texts, *said]
-    return [_identity(path) for path in files if path.is_file()]
-
-
-def _identity(path: Path) -> str:
-    stored = path.resolve()  # the hub's cache links to what it names by its hash
-    if _HASH.fullmatch(stored.name):
-        return stored.name
-    status = stored.stat()
-    return digest(stored) if status.st_size < _SMALL_BYTES else f"{status.st_size} {status.st_mtime_ns}"
+    return [identity_of(path) for path in files if path.is_file()]
 
 
 def num_weights(model: str | Path = BASE, pass_number: int = 1, *, offline: bool = False) -> int:
@@ -314,7 +297,7 @@ def _transformer_config(folder: Path) -> dict[str, Any]:
     config.pop(
         "add_noise_in_inpaint_model", None
     )  # done always; diffusers would warn that it knows no such thing
-    return config | {"in_channels": _PARTS * config.get("out_channels", 16)}
+    return config | {"in_channels": JOINED_PARTS * config.get("out_channels", 16)}
 
 
 def _expanded(value: torch.Tensor, shape: tuple[int, ...], path: Path, base: Path) -> torch.Tensor:

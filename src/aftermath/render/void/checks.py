@@ -10,7 +10,7 @@ import torch
 
 from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError, WeightsError
-from aftermath.render.void.conditioning import MaskLevels, check_quadmask, latent_px
+from aftermath.render.void.conditioning import JOINED_PARTS, MaskLevels, check_quadmask, latent_px
 
 __all__ = [
     "check_clip",
@@ -23,9 +23,7 @@ __all__ = [
     "patch_px",
 ]
 
-_PARTS = 3  # noisy latents, mask, video
-
-Generators = torch.Generator | list[torch.Generator] | None
+_Generators = torch.Generator | list[torch.Generator] | None
 
 
 def check_clip(video: torch.Tensor, quadmask: torch.Tensor, side: int) -> None:
@@ -74,7 +72,7 @@ def check_run(pipe: Any, num_inference_steps: int, guidance_scale: float, output
         raise InputError(f"guidance_scale {guidance_scale}", "it must be a number", "1 does without guidance")
     if output_type not in ("pt", "latent"):
         raise InputError(f"output_type {output_type!r}", "it must be pt or latent")
-    read, needed = pipe.transformer.config["in_channels"], _PARTS * pipe.vae.config["latent_channels"]
+    read, needed = pipe.transformer.config["in_channels"], JOINED_PARTS * pipe.vae.config["latent_channels"]
     if read != needed:
         raise WeightsError(
             f"the transformer reads {read} channels, VOID's {needed}: it is another model, or the base without VOID's "
@@ -82,7 +80,7 @@ def check_run(pipe: Any, num_inference_steps: int, guidance_scale: float, output
         )
 
 
-def check_generators(generator: Generators, batch: int) -> None:
+def check_generators(generator: _Generators, batch: int) -> None:
     """None, one for all clips, or a list with one for each. Raises `InputError`."""
     if generator is None or isinstance(generator, torch.Generator):
         return

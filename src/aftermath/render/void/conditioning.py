@@ -16,6 +16,7 @@ from aftermath.core import Level
 from aftermath.errors import InputError
 
 __all__ = [
+    "JOINED_PARTS",
     "REFERENCE_NOISE",
     "MaskLevels",
     "check_quadmask",
@@ -30,6 +31,9 @@ __all__ = [
 
 REFERENCE_NOISE = 0.0563
 """Standard deviation of the noise on the video that the model sees, pixels in [-1, 1]."""
+
+JOINED_PARTS = 3
+"""Noisy latents, mask and video, which `transformer_input` joins; the base model has one channel for its mask."""
 
 _AFFECTED = 127 / 255
 _MIDDLE, _STRONG = (0.25, 0.75), 0.5  # bounds on the inverted mask

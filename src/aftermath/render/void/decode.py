@@ -20,7 +20,7 @@ from aftermath.render.void.tiles import in_tiles
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-__all__ = ["decode", "decoded_chunks", "ready", "work_device"]
+__all__ = ["check_numbers", "decode", "decoded_chunks", "ready", "work_device"]
 
 
 @torch.no_grad()
@@ -52,12 +52,17 @@ def decoded_chunks(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterat
         chunk = z[:, :, start : 1 if start == 0 else min(start + 2, length)].to(device, dtype)
         with _doubling(doublers if start > 0 else []):
             frames = in_tiles(vae, chunk, decode_tile, decoding=True)
-        if not bool(torch.isfinite(frames).all()):
-            raise WeightsError(
-                "the VAE decodes to numbers that are none (NaN or infinity): its weights are damaged, or too large for "
-                f"{dtype}; aftermath models verify reads them through"
-            )
+        check_numbers(frames, "the VAE")
         yield frames
+
+
+def check_numbers(made: torch.Tensor, maker: str) -> None:
+    """Raise `WeightsError` where what ``maker`` gave is NaN or infinite."""
+    if not bool(torch.isfinite(made).all()):
+        raise WeightsError(
+            f"{maker} gives numbers that are none (NaN or infinity): its weights are damaged, or too large for "
+            f"{made.dtype}; aftermath models verify reads them through"
+        )
 
 
 def ready(vae: AutoencoderKLCogVideoX) -> None:

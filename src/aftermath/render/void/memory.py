@@ -43,9 +43,7 @@ _T = TypeVar("_T")
 
 _BYTES = {Quantize.NONE: 2.0, Quantize.FP8: 1.1, Quantize.INT8: 1.1, Quantize.INT4: 0.6}  # a weight
 _VAE_BYTES = 500_000_000
-_WORK_BYTES_PX = (
-    24_000  # what a chunk takes in the VAE, for a pixel of the picture (half of what float32 took, measured)
-)
+_WORK_BYTES_PX = 24_000  # of a picture, for a chunk in the VAE: half of what float32 took on a processor
 _ROOM = 0.9  # of what is free; the rest is lost between blocks
 _SMALL_BYTES = 1_000_000_000
 _EXACT = ("patch_embed", "norm", "time_embedding", "proj_out")  # small, and the picture hangs on them

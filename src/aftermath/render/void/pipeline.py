@@ -20,10 +20,10 @@ from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
-from aftermath.errors import InputError, WeightsError
+from aftermath.errors import InputError
 from aftermath.render.void import checks, conditioning
 from aftermath.render.void.conditioning import MaskLevels, latent_frames
-from aftermath.render.void.decode import decoded_chunks, work_device
+from aftermath.render.void.decode import check_numbers, decoded_chunks, work_device
 from aftermath.render.void.encode import chunk_lengths, encoded_chunks
 from aftermath.render.void.windows import Window, joined, windows
 
@@ -293,7 +293,7 @@ class VoidPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 now = self.scheduler.step(prediction, timestep, now, return_dict=False, **drawing)[0].to(
                     dtype
                 )
-                _check_finite(now)
+                check_numbers(now, "the model")
                 if callback_on_step_end is not None:
                     told = callback_on_step_end(self, index, int(timestep), {"latents": now})
                     now = told["latents"].to(device, dtype) if told and "latents" in told else now
@@ -423,11 +423,3 @@ def _drawn(
     first = generator[0] if isinstance(generator, list) else generator
     drawing = device if first is None or first.device.type == "cpu" else first.device
     return randn_tensor(shape, generator, drawing, dtype).to(device)
-
-
-def _check_finite(latents: torch.Tensor) -> None:
-    if not bool(torch.isfinite(latents).all()):
-        raise WeightsError(
-            "the model gives numbers that are none (NaN or infinity): its weights are damaged, or too large for "
-            f"{latents.dtype}; aftermath models verify reads them through"
-        )

@@ -12,11 +12,12 @@ from aftermath.core.geometry import valid_length
 from aftermath.errors import InputError, WeightsError
 from aftermath.hub import located
 from aftermath.models import BASE
-from aftermath.render.void.checkpoint import MANNER_FILE
 from aftermath.render.void.conditioning import MaskLevels
 from aftermath.render.void.windows import windows
 
 __all__ = ["MANNER_FILE", "PUBLISHED", "Manner", "PassManner", "manner_of", "write_manner"]
+
+MANNER_FILE = "aftermath.json"
 
 
 @dataclass(frozen=True)

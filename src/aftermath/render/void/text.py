@@ -48,14 +48,12 @@ def prompt_embeddings(
     files = text_encoder_files(model, offline=offline)
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     folder = folder or cache_folder()
-    device, dtype = _where(files)
-    keys = {text: key_of(encoder=identity, text=text, dtype=str(dtype)) for text in texts}
-    places = {text: folder / f"{key}.safetensors" for text, key in keys.items()}
+    places = {text: folder / f"{key_of(encoder=identity, text=text)}.safetensors" for text in texts}
     width = text_width(model, offline=offline)
     known = {text: kept for text, place in places.items() if (kept := _kept(place, width)) is not None}
     missing = [text for text in places if text not in known]
     if missing:
-        for text, embeds in zip(missing, _encoded(model, missing, device, dtype, offline, warn), strict=True):
+        for text, embeds in zip(missing, _encoded(model, missing, files, offline, warn), strict=True):
             known[text] = embeds
             with contextlib.suppress(OSError):  # a home that cannot be written costs time, not the film
                 places[text].parent.mkdir(parents=True, exist_ok=True)
@@ -91,12 +89,12 @@ def _where(files: list[Path]) -> tuple[torch.device, torch.dtype]:
 def _encoded(
     model: str | Path,
     texts: list[str],
-    device: torch.device,
-    dtype: torch.dtype,
+    files: list[Path],
     offline: bool,
     warn: Callable[[str], None],
 ) -> list[torch.Tensor]:
-    """On ``device``; on the CPU where that has not the room after all."""
+    """Where there is room for the encoder; on the CPU where a card has not the room after all."""
+    device, dtype = _where(files)
     tokenizer, encoder = load_text_encoder(model, dtype=dtype, offline=offline)
 
     try:
